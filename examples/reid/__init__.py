@@ -1,0 +1,1 @@
+"""The reference reproduction: a full re-identification system around modinv."""
