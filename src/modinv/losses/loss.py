@@ -1,0 +1,56 @@
+"""What all losses are: a module that reads the statistics of a batch and returns its terms."""
+
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+from typing_extensions import override
+
+from .._checks import check_count
+from ..statistics import Statistics, full_precision, statistics_of
+
+__all__ = ["Loss", "Terms"]
+
+
+class Terms(Protocol):
+    """The terms of a loss: a NamedTuple of scalars, ``total`` first."""
+
+    @property
+    def total(self) -> Tensor:
+        """The loss."""
+        ...
+
+
+class Loss(nn.Module):
+    """A loss by the data contract: ``loss(features, labels, modalities) -> ()``.
+
+    A subclass defines :meth:`read`. The value does not depend on the order of the rows; where nothing can be
+    compared it is 0 and still attached to the graph.
+
+    Args:
+        num_modalities: how many modalities there are; default: as many as a batch on the host shows, and 2 where
+            reading it would make the host wait for an accelerator or under ``torch.compile``.
+    """
+
+    def __init__(self, *, num_modalities: int | None = None) -> None:
+        super().__init__()
+        self.num_modalities = None if num_modalities is None else check_count("num_modalities", num_modalities)
+
+    def read(self, statistics: Statistics) -> Any:
+        """Return the terms of a batch whose statistics are at hand, a NamedTuple with ``total`` first."""
+        raise NotImplementedError
+
+    def terms(self, features: Tensor, labels: Tensor, modalities: Tensor) -> Any:
+        """Return the parts of the loss by name, attached to the graph: a NamedTuple with ``total`` first.
+
+        Args:
+            features: (N, D) floating.
+            labels: (N,) integers.
+            modalities: (N,) integers, 0 visible, 1 infrared.
+        """
+        with full_precision(features):
+            return self.read(statistics_of(features, labels, modalities, self.num_modalities))
+
+    @override
+    def forward(self, features: Tensor, labels: Tensor, modalities: Tensor) -> Tensor:
+        total: Tensor = self.terms(features, labels, modalities).total
+        return total

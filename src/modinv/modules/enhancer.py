@@ -1,0 +1,153 @@
+"""The intra-modality enhancing module: an independent residual branch for each modality."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from modinv._checks import check_count, check_module_inputs
+from modinv.modules._inputs import check_inputs
+from modinv.modules.normalization import PerModalityBatchNorm
+from modinv.modules.per_modality import PerModality, select_rows
+
+__all__ = ["EnhancedFeatures", "IntraModalityEnhancer"]
+
+
+class EnhancedFeatures(NamedTuple):
+    """What the enhancer gives for a batch; row i belongs to row i of the input."""
+
+    features: Tensor
+    """The input plus the correction of its modality's branch, in the shape of the input."""
+    logits: Tensor | None
+    """Scores of the modality's own classifier, (N, num_classes); None without ``num_classes``."""
+
+
+class IntraModalityEnhancer(nn.Module):
+    """Add to each row the correction that its modality's own branch computes.
+
+    Reads the abstract's intra-modality enhancing module, with "independent branches for each modality",
+    meant to enhance "intra-class compactness and inter-class discrepancy within each modality" (the loss
+    for that is ``IntraModalityLoss``). The paper's formulas are not public; only the abstract is; this is
+    our reading: ``features + branch(features)``, where the default branch is a bottleneck, linear (or a
+    1 x 1 convolution, for maps) to ``hidden_features``, batch normalisation, ReLU, linear back, batch
+    normalisation, all private. The last normalisation starts with scale zero, so an untrained branch
+    changes nothing. The optional classifier is private too, has no bias and starts at N(0, 0.001); of a map
+    it sees the average over positions.
+
+    The default branch has static shapes: one product computes all modalities' results for all rows, and each
+    row's own is selected, at ``num_modalities`` times the products' cost and without waiting for the device.
+    Parameters of a modality that is absent get a zero gradient, not none.
+
+    Args:
+        in_features: Columns D of (N, D), or channels C of (N, C, H, W).
+        num_modalities: How many modalities there are, numbered from 0. Default 2.
+        num_classes: Number of identities for the private classifiers. Default None: no classifier.
+        hidden_features: Width of the default branch. Default None: a quarter of ``in_features``, the ratio of
+            the bottleneck of ResNet.
+        branch: A function that builds the user's own branch, (n, ...) to the same shape, called once for
+            each modality; see ``PerModality`` for what it may hold. Default None: the bottleneck.
+
+    Raises:
+        TypeError: For an option, inputs or modalities of another type.
+        ValueError: For an option under 1, ``hidden_features`` beside ``branch``, inputs of another shape, or
+            a branch that changes the shape.
+
+    Example:
+        >>> enhance = IntraModalityEnhancer(8, num_classes=5)
+        >>> output = enhance(torch.randn(6, 8), torch.tensor([0, 1, 1, 0, 0, 1]))
+        >>> output.features.shape, output.logits.shape
+        (torch.Size([6, 8]), torch.Size([6, 5]))
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        *,
+        num_modalities: int = 2,
+        num_classes: int | None = None,
+        hidden_features: int | None = None,
+        branch: Callable[[], nn.Module] | None = None,
+    ) -> None:
+        super().__init__()
+        self.in_features = check_count("in_features", in_features)
+        self.num_modalities = check_count("num_modalities", num_modalities)
+        self.num_classes = None if num_classes is None else check_count("num_classes", num_classes)
+        if branch is not None and hidden_features is not None:
+            raise ValueError("hidden_features is the width of the default branch: leave it out with branch")
+        hidden = max(1, in_features // 4) if hidden_features is None else hidden_features
+        self.branch: nn.Module = (
+            _Bottleneck(in_features, check_count("hidden_features", hidden), num_modalities)
+            if branch is None
+            else PerModality(branch, num_modalities=num_modalities)
+        )
+        self.classifier = (
+            None
+            if num_classes is None
+            else _PerModalityLinear(in_features, num_classes, num_modalities, deviation=0.001)
+        )
+
+    def forward(self, features: Tensor, modalities: Tensor) -> EnhancedFeatures:
+        """Return the enhanced features of (N, D) or (N, C, H, W), in their type, and the logits."""
+        check_inputs("features", features, self.in_features, (2, 4))
+        check_module_inputs(features, modalities, self.num_modalities)
+        correction = self.branch(features, modalities)
+        if correction.shape != features.shape:
+            raise ValueError(
+                f"the branch must keep the shape {tuple(features.shape)}, got {tuple(correction.shape)}"
+            )
+        enhanced = features + correction.to(features.dtype)
+        if self.classifier is None:
+            return EnhancedFeatures(enhanced, None)
+        vectors = enhanced.flatten(2).mean(2) if enhanced.ndim == 4 else enhanced
+        return EnhancedFeatures(enhanced, self.classifier(vectors, modalities))
+
+    def extra_repr(self) -> str:
+        """Show the options."""
+        return f"{self.in_features}, num_modalities={self.num_modalities}, num_classes={self.num_classes}"
+
+
+class _Bottleneck(nn.Module):
+    """Linear, normalisation, ReLU, linear, normalisation; every layer private to its modality."""
+
+    def __init__(self, num_features: int, hidden_features: int, num_modalities: int) -> None:
+        super().__init__()
+        # He et al. 2015, for the ReLU between; the scale does not matter before a batch normalisation
+        self.reduce = _PerModalityLinear(
+            num_features, hidden_features, num_modalities, deviation=(2 / num_features) ** 0.5
+        )
+        self.reduce_norm = PerModalityBatchNorm(hidden_features, num_modalities=num_modalities)
+        self.expand = _PerModalityLinear(
+            hidden_features, num_features, num_modalities, deviation=(1 / hidden_features) ** 0.5
+        )
+        self.expand_norm = PerModalityBatchNorm(num_features, num_modalities=num_modalities)
+        if self.expand_norm.weight is not None:
+            nn.init.zeros_(self.expand_norm.weight)
+
+    def forward(self, features: Tensor, modalities: Tensor) -> Tensor:
+        hidden = self.reduce_norm(self.reduce(features, modalities), modalities).relu()
+        correction: Tensor = self.expand_norm(self.expand(hidden, modalities), modalities)
+        return correction
+
+
+class _PerModalityLinear(nn.Module):
+    """A linear map without bias for each modality, on (N, D) or on the channels of (N, C, H, W)."""
+
+    def __init__(self, in_features: int, out_features: int, num_modalities: int, *, deviation: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(num_modalities, out_features, in_features))
+        nn.init.normal_(self.weight, std=deviation)
+
+    def forward(self, inputs: Tensor, modalities: Tensor) -> Tensor:
+        weight = self.weight.flatten(0, 1)  # (M * out, in)
+        # half precision outside of autocast meets parameters in float32; under autocast this changes nothing
+        values = inputs.to(weight.dtype)
+        if inputs.ndim == 4:
+            outputs = functional.conv2d(values, weight[:, :, None, None])  # (N, M * out, H, W)
+        else:
+            outputs = functional.linear(values, weight)  # (N, M * out)
+        return select_rows(outputs.chunk(len(self.weight), dim=1), modalities)
+
+    def extra_repr(self) -> str:
+        return "num_modalities={}, out_features={}, in_features={}".format(*self.weight.shape)

@@ -1,0 +1,91 @@
+"""The shared head that puts all modalities into one space: embedding, BNNeck, classifier."""
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from modinv._checks import check_count
+from modinv.modules._inputs import check_inputs
+
+__all__ = ["InvariantFeatures", "ModalityInvariantHead"]
+
+
+class InvariantFeatures(NamedTuple):
+    """What the head gives for a batch; row i belongs to row i of the input."""
+
+    features: Tensor
+    """Before the neck, (N, E): for metric losses."""
+    embedding: Tensor
+    """After the neck, (N, E): for retrieval, and for the distribution consistency loss."""
+    logits: Tensor
+    """Scores of the identities, (N, num_classes): for the identity loss."""
+
+
+class ModalityInvariantHead(nn.Module):
+    """Map the features of every modality through the same parameters, and classify identities.
+
+    Reads the abstract's modality-invariant module, which puts the features "in one unified space" through
+    "shared parameters". The paper's formulas are not public; only the abstract is; this is our reading:
+    one optional linear embedding, then the BNNeck of Luo et al., then one classifier, all shared. The neck
+    is a batch normalisation whose shift stays at zero: the metric losses see the features before it, the
+    identity loss those after it, and retrieval uses those after it.
+
+    The embedding has no bias, since neither distances nor the neck see a common offset. The classifier has
+    none either and starts from a normal distribution with standard deviation 0.001. In training the neck
+    needs two rows or more, like any ``BatchNorm1d``.
+
+    Args:
+        in_features: Columns D of the input.
+        num_classes: Number of identities in training.
+        embedding_features: Columns E of the shared space. Default None: E = D, without a linear layer.
+
+    Raises:
+        TypeError: For an option of another type, or inputs that are not floating point.
+        ValueError: For an option under 1, or inputs that are not (N, D).
+
+    Example:
+        >>> import torch
+        >>> head = ModalityInvariantHead(8, 5, embedding_features=4)
+        >>> output = head(torch.randn(6, 8))
+        >>> output.features.shape, output.embedding.shape, output.logits.shape
+        (torch.Size([6, 4]), torch.Size([6, 4]), torch.Size([6, 5]))
+
+    Reference:
+        Luo, Gu, Liao, Lai, Jiang: Bag of tricks and a strong baseline for deep person re-identification,
+        CVPR Workshops 2019, section 3.5 (BNNeck).
+    """
+
+    def __init__(self, in_features: int, num_classes: int, *, embedding_features: int | None = None) -> None:
+        super().__init__()
+        self.in_features = check_count("in_features", in_features)
+        self.num_classes = check_count("num_classes", num_classes)
+        self.embedding: nn.Linear | None = None
+        self.embedding_features = in_features
+        if embedding_features is not None:
+            self.embedding_features = check_count("embedding_features", embedding_features)
+            self.embedding = nn.Linear(in_features, embedding_features, bias=False)
+        self.neck = nn.BatchNorm1d(self.embedding_features)
+        self.neck.bias.requires_grad_(False)
+        self.classifier = nn.Linear(self.embedding_features, num_classes, bias=False)
+        nn.init.normal_(self.classifier.weight, std=0.001)
+
+    def forward(self, features: Tensor, modalities: Tensor | None = None) -> InvariantFeatures:
+        """Return the features of (N, D) before and after the neck, and the logits.
+
+        ``modalities`` is not read, since every parameter is shared; it is taken so that all modules are
+        called alike.
+        """
+        check_inputs("features", features, self.in_features, (2,))
+        # half precision outside of autocast meets parameters in float32; under autocast this changes nothing
+        parameter_type = self.classifier.weight.dtype
+        if self.embedding is not None:
+            features = self.embedding(features.to(parameter_type))
+        embedding = self.neck(features.to(parameter_type))
+        return InvariantFeatures(features, embedding, self.classifier(embedding))
+
+    def extra_repr(self) -> str:
+        """Show the options."""
+        return (
+            f"{self.in_features}, num_classes={self.num_classes}, "
+            f"embedding_features={self.embedding_features}"
+        )

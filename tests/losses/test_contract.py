@@ -1,0 +1,228 @@
+"""What every loss promises, whatever it computes."""
+
+import pickle
+
+import pytest
+import torch
+from batches import degenerate_batches, make_batch
+from torch import Tensor, nn
+
+from modinv import Batch
+
+from .catalogue import LOSSES
+
+every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
+degenerate = pytest.mark.parametrize("name", degenerate_batches(torch.float64))
+RAGGED = {"more rows than features": ((11, 14), 6), "fewer": ((5, 7), 24), "three modalities": ((4, 6, 5), 24)}
+ragged = pytest.mark.parametrize(("counts", "dimension"), RAGGED.values(), ids=RAGGED.keys())
+
+# Here the features, or the right gradient, do not fit float16: the rounded rows are given as float32.
+BEYOND_FLOAT16 = {(name, torch.float16) for name in ("large scale", "tiny scale")}
+
+
+def value_and_gradient(loss: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+    features = batch.features.detach().clone().requires_grad_()
+    value = loss(features, batch.labels, batch.modalities)
+    (gradient,) = torch.autograd.grad(value, features)
+    return value.detach(), gradient
+
+
+@every_loss
+@ragged
+def test_loss_ignores_row_order(loss: nn.Module, counts: tuple[int, ...], dimension: int) -> None:
+    batch = make_batch(counts, dimension=dimension)
+    order = torch.randperm(sum(counts), generator=torch.Generator().manual_seed(1))
+    value, gradient = value_and_gradient(loss, batch)
+    shuffled_value, shuffled_gradient = value_and_gradient(loss, Batch(*(part[order] for part in batch)))
+    assert value > 0
+    torch.testing.assert_close(shuffled_value, value, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(shuffled_gradient, gradient[order], rtol=1e-10, atol=1e-10)
+
+
+@every_loss
+def test_loss_ignores_the_names_of_identities(loss: nn.Module) -> None:
+    features, labels, modalities = make_batch()
+    renamed = loss(features, -1000 * labels + 7, modalities)
+    torch.testing.assert_close(renamed, loss(features, labels, modalities), rtol=1e-12, atol=0)
+
+
+@every_loss
+def test_loss_treats_both_modalities_alike(loss: nn.Module) -> None:
+    features, labels, modalities = make_batch()
+    torch.testing.assert_close(
+        loss(features, labels, 1 - modalities), loss(features, labels, modalities), rtol=1e-12, atol=0
+    )
+
+
+@every_loss
+def test_loss_ignores_a_common_offset(loss: nn.Module) -> None:
+    features, labels, modalities = make_batch()
+    torch.testing.assert_close(
+        loss(features + 1e4, labels, modalities), loss(features, labels, modalities), rtol=1e-8, atol=1e-8
+    )
+
+
+@every_loss
+def test_loss_keeps_its_digits_under_a_common_offset_in_float32(loss: nn.Module) -> None:
+    features, labels, modalities = make_batch(dtype=torch.float32)
+    far = features + 1e4  # rounds the features to about 1e-3
+    expected, expected_gradient = value_and_gradient(loss, Batch(far.double(), labels, modalities))
+    value, gradient = value_and_gradient(loss, Batch(far, labels, modalities))
+    torch.testing.assert_close(value.double(), expected, rtol=2e-5, atol=1e-6)
+    torch.testing.assert_close(gradient.double(), expected_gradient, rtol=1e-3, atol=1e-4 * float(expected_gradient.abs().max()))
+
+
+@every_loss
+@ragged
+def test_gradient_agrees_with_finite_differences(loss: nn.Module, counts: tuple[int, ...], dimension: int) -> None:
+    features, labels, modalities = make_batch(counts, dimension=dimension)
+    assert torch.autograd.gradcheck(
+        lambda rows: loss(rows, labels, modalities), features.requires_grad_(), eps=1e-6, atol=1e-6, rtol=1e-5
+    )
+
+
+@every_loss
+@degenerate
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_degenerate_batch_gives_a_finite_value_and_gradient(loss: nn.Module, name: str, dtype: torch.dtype) -> None:
+    batch = degenerate_batches(dtype)[name]
+    if (name, dtype) in BEYOND_FLOAT16:
+        batch = Batch(batch.features.clamp(-60000, 60000).float(), *batch[1:])
+    value, gradient = value_and_gradient(loss, batch)
+    assert value.isfinite()
+    assert gradient.dtype == batch.features.dtype
+    assert gradient.isfinite().all()
+
+
+@every_loss
+@pytest.mark.parametrize("name", ["one row", "no row"])
+def test_loss_is_zero_and_attached_where_nothing_can_be_compared(loss: nn.Module, name: str) -> None:
+    value, gradient = value_and_gradient(loss, degenerate_batches(torch.float64)[name])
+    assert value == 0
+    assert not gradient.any()
+
+
+@every_loss
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_features_lose_no_digit_beyond_their_own(loss: nn.Module, dtype: torch.dtype) -> None:
+    batch = make_batch(dtype=dtype)
+    value, gradient = value_and_gradient(loss, batch)
+    expected, expected_gradient = value_and_gradient(loss, Batch(batch.features.double(), *batch[1:]))
+    torch.testing.assert_close(value.double(), expected, rtol=1e-5, atol=0)
+    scale = float(expected_gradient.abs().max())
+    torch.testing.assert_close(gradient.double() / scale, expected_gradient / scale, rtol=0, atol=torch.finfo(dtype).eps)
+
+
+@every_loss
+def test_autocast_changes_nothing(loss: nn.Module) -> None:
+    batch = make_batch(dtype=torch.float32)
+    expected, expected_gradient = value_and_gradient(loss, batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        features = batch.features.clone().requires_grad_()
+        value = loss(features, *batch[1:])
+    (gradient,) = torch.autograd.grad(value, features)
+    assert torch.equal(value, expected)
+    assert torch.equal(gradient, expected_gradient)
+
+
+@every_loss
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("counts", [(9, 7), (40, 30), (1, 0)])
+def test_non_finite_feature_gives_a_non_finite_value_and_gradient(
+    loss: nn.Module, bad: float, counts: tuple[int, ...]
+) -> None:
+    batch = make_batch(counts)
+    batch.features[0, 2] = bad
+    value, gradient = value_and_gradient(loss, batch)
+    assert not value.isfinite()
+    assert not gradient.isfinite().all()
+
+
+@every_loss
+@pytest.mark.parametrize("num_rows", [16, 32, 64, 100])
+def test_compiled_loss_has_the_value_and_gradient_of_the_eager_one(loss: nn.Module, num_rows: int) -> None:
+    batch = make_batch((num_rows // 2 + 2, num_rows // 2 - 2), dimension=64, dtype=torch.float32)
+    expected, expected_gradient = value_and_gradient(loss, batch)
+    torch.compiler.reset()
+    value, gradient = value_and_gradient(torch.compile(loss, fullgraph=True), batch)
+    torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
+    scale = float(expected_gradient.abs().max())
+    torch.testing.assert_close(gradient / scale, expected_gradient / scale, rtol=0, atol=2e-5)
+
+
+@every_loss
+def test_loss_leaves_its_arguments_and_the_random_state_alone(loss: nn.Module) -> None:
+    batch = make_batch()
+    before, state = [part.clone() for part in batch], torch.get_rng_state()
+    value_and_gradient(loss, batch)
+    assert all(torch.equal(part, copy) for part, copy in zip(batch, before, strict=True))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@every_loss
+def test_terms_begin_with_the_total_and_are_attached(loss: nn.Module) -> None:
+    features, labels, modalities = make_batch()
+    features.requires_grad_()
+    terms = loss.terms(features, labels, modalities)  # type: ignore[operator]
+    assert terms._fields[0] == "total"
+    assert torch.equal(terms.total, loss(features, labels, modalities))
+    assert all(term.requires_grad and term.shape == () for term in terms)
+
+
+@every_loss
+def test_loss_survives_pickling(loss: nn.Module) -> None:
+    batch = make_batch()
+    copy = pickle.loads(pickle.dumps(loss))
+    assert repr(copy) == repr(loss)
+    assert torch.equal(copy(*batch), loss(*batch))
+
+
+@every_loss
+def test_loss_gives_gradients_through_torch_func(loss: nn.Module) -> None:
+    batch = make_batch()
+    _, expected = value_and_gradient(loss, batch)
+    gradient = torch.func.grad(lambda features: loss(features, batch.labels, batch.modalities))(batch.features)
+    torch.testing.assert_close(gradient, expected, rtol=1e-12, atol=1e-14)
+
+
+@every_loss
+def test_modality_that_is_not_announced_makes_a_compiled_loss_nan(loss: nn.Module) -> None:
+    torch.compiler.reset()
+    compiled = torch.compile(loss, fullgraph=True, backend="eager")
+    assert compiled(*make_batch((4, 5, 6))).isnan()
+
+
+BAD_BATCHES = {
+    "features are no tensor": (0, [[1.0]], TypeError, r"features must be a floating tensor \(N, D\), got list"),
+    "features are integers": (0, torch.zeros(16, 24, dtype=torch.long), TypeError, "features .* torch.int64"),
+    "features are complex": (0, torch.zeros(16, 24, dtype=torch.cfloat), TypeError, "features .* torch.complex64"),
+    "features are a vector": (0, torch.zeros(16), ValueError, r"features must have shape \(N, D\)"),
+    "features are a map": (0, torch.zeros(16, 24, 2, 2), ValueError, r"features must have shape \(N, D\)"),
+    "features are empty": (0, torch.zeros(16, 0), ValueError, r"features must have shape \(N, D\)"),
+    "labels are missing": (1, None, TypeError, "labels must be an integer tensor .* got None"),
+    "labels are a list": (1, [0] * 16, TypeError, "labels must be an integer tensor .* got list"),
+    "labels are floating": (1, torch.zeros(16), TypeError, "labels .* torch.float32.*long"),
+    "labels are NaN": (1, torch.full((16,), torch.nan), TypeError, "labels .* torch.float32"),
+    "labels are Boolean": (1, torch.zeros(16, dtype=torch.bool), TypeError, "labels .* torch.bool"),
+    "labels are too few": (1, torch.zeros(15, dtype=torch.long), ValueError, r"labels must have shape \(16,\)"),
+    "labels are a column": (1, torch.zeros(16, 1, dtype=torch.long), ValueError, r"labels must have shape \(16,\)"),
+    "modalities are missing": (2, None, TypeError, "modalities must be an integer tensor .* got None"),
+    "modalities are a miner's": (2, (torch.zeros(3),) * 3, TypeError, "modalities .* tuple .*miner"),
+    "modalities are floating": (2, torch.zeros(16), TypeError, "modalities .* torch.float32"),
+    "modalities are too many": (2, torch.zeros(17, dtype=torch.long), ValueError, r"modalities must have shape"),
+    "modalities are negative": (2, torch.full((16,), -1), ValueError, "modalities must be numbers from 0 .* got -1"),
+    "modalities are huge": (2, torch.full((16,), 10**6), ValueError, "modalities must be numbers from 0 .* 1000000"),
+    "modalities are elsewhere": (2, torch.zeros(16, dtype=torch.long, device="meta"), ValueError, "modalities .* on cpu"),
+}
+
+
+@every_loss
+@pytest.mark.parametrize(("position", "value", "error", "message"), BAD_BATCHES.values(), ids=BAD_BATCHES.keys())
+def test_malformed_batch_is_refused_in_one_sentence(
+    loss: nn.Module, position: int, value: object, error: type[Exception], message: str
+) -> None:
+    batch: list[object] = list(make_batch())
+    batch[position] = value
+    with pytest.raises(error, match=message) as caught:
+        loss(*batch)
+    assert "\n" not in str(caught.value)
