@@ -25,7 +25,9 @@ def make_batch(
     streams = []
     for number, count in enumerate(counts):
         labels = torch.randint(identities, (count,), generator=generator)
-        rows = (centers[labels] + normal(count, dimension) @ mixing) * (1 + number / 2) + gap * number * normal(dimension)
+        rows = (centers[labels] + normal(count, dimension) @ mixing) * (1 + number / 2) + gap * number * normal(
+            dimension
+        )
         streams.append((rows, 11 * labels - 5))
     features, labels, modalities = batch_from_streams(*streams)
     order = torch.randperm(len(labels), generator=generator)

@@ -11,7 +11,9 @@ from torch import Tensor
 Array = NDArray[np.float64]
 
 
-def modality_gaussians(features: Tensor, modalities: Tensor, shrinkage: float, covariance: str) -> list[tuple[Array, Array]]:
+def modality_gaussians(
+    features: Tensor, modalities: Tensor, shrinkage: float, covariance: str
+) -> list[tuple[Array, Array]]:
     """Mean and shrunk covariance of each modality that has rows."""
     gaussians = []
     for modality in sorted(set(modalities.tolist())):
@@ -34,7 +36,8 @@ def wasserstein(first: tuple[Array, Array], second: tuple[Array, Array]) -> floa
 
 def kl(first: tuple[Array, Array], second: tuple[Array, Array]) -> float:
     normals = [
-        torch.distributions.MultivariateNormal(torch.from_numpy(mean), torch.from_numpy(cov)) for mean, cov in (first, second)
+        torch.distributions.MultivariateNormal(torch.from_numpy(mean), torch.from_numpy(cov))
+        for mean, cov in (first, second)
     ]
     return float(torch.distributions.kl_divergence(normals[0], normals[1]))
 
@@ -111,7 +114,9 @@ def _root_trace(cov_a: Array, cov_b: Array) -> float:
         values, vectors = mpmath.eigsy(mpmath.matrix(cov_a.tolist()))
         root = vectors * mpmath.diag([mpmath.sqrt(max(value, 0)) for value in values]) * vectors.T
         cross = root * mpmath.matrix(cov_b.tolist()) * root
-        return float(sum(mpmath.sqrt(max(value, 0)) for value in mpmath.eigsy((cross + cross.T) / 2, eigvals_only=True)))
+        return float(
+            sum(mpmath.sqrt(max(value, 0)) for value in mpmath.eigsy((cross + cross.T) / 2, eigvals_only=True))
+        )
 
 
 def _push(label: int, cells: dict[int, Tensor], margin: float, spread: Tensor) -> Tensor:
@@ -120,9 +125,12 @@ def _push(label: int, cells: dict[int, Tensor], margin: float, spread: Tensor) -
 
 
 def _safe_norms(differences: Tensor) -> Tensor:
-    return torch.stack([row.norm() if row.any() else row.sum() for row in differences]) if len(differences) else differences
+    return (
+        torch.stack([row.norm() if row.any() else row.sum() for row in differences])
+        if len(differences)
+        else differences
+    )
 
 
 def _mean(values: list[Tensor]) -> Tensor:
     return torch.stack(values).mean() if values else torch.zeros(())
-

@@ -4,8 +4,8 @@ The rooms, along one corridor: ``groups`` (who belongs together), ``statistics``
 ``distances`` and ``divergences`` (numbers out of them), ``losses``; and beside it ``modules``, learned layers.
 """
 
-from . import distances, divergences, groups, losses, statistics
-from .groups import (
+from modinv import distances, divergences, groups, losses, modules, statistics
+from modinv.groups import (
     INFRARED,
     VISIBLE,
     Batch,
@@ -13,12 +13,19 @@ from .groups import (
     modalities_from_blocks,
     modalities_from_cameras,
 )
-from .losses import (
+from modinv.losses import (
     GaussianDistributionConsistencyLoss,
     HeteroCenterTripletLoss,
     IntraModalityLoss,
     WeightedLosses,
     WeightedRegularizedTripletLoss,
+)
+from modinv.modules import (
+    GeM,
+    IntraModalityEnhancer,
+    ModalityInvariantHead,
+    PerModality,
+    PerModalityBatchNorm,
 )
 
 __version__ = "0.1.0"
@@ -28,8 +35,13 @@ __all__ = [
     "VISIBLE",
     "Batch",
     "GaussianDistributionConsistencyLoss",
+    "GeM",
     "HeteroCenterTripletLoss",
+    "IntraModalityEnhancer",
     "IntraModalityLoss",
+    "ModalityInvariantHead",
+    "PerModality",
+    "PerModalityBatchNorm",
     "WeightedLosses",
     "WeightedRegularizedTripletLoss",
     "batch_from_streams",
@@ -39,5 +51,6 @@ __all__ = [
     "losses",
     "modalities_from_blocks",
     "modalities_from_cameras",
+    "modules",
     "statistics",
 ]

@@ -2,11 +2,21 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["check_batch", "check_choice", "check_count", "check_module_inputs", "check_number", "check_same_width"]
+__all__ = [
+    "check_batch",
+    "check_choice",
+    "check_count",
+    "check_module_inputs",
+    "check_number",
+    "check_same_width",
+    "host_values",
+]
 
 _MOST_MODALITIES = 256
 
@@ -65,9 +75,14 @@ def check_same_width(name: str, tensor: Tensor, width: int) -> None:
         raise ValueError(f"{name} was built for {width} features (dimension 1), got {_describe(tensor)}")
 
 
-def readable(tensor: Tensor) -> bool:
-    """Tell whether the values of ``tensor`` can be read without making the host wait."""
-    return type(tensor) is Tensor and tensor.device.type == "cpu" and not torch.compiler.is_compiling()
+def host_values(tensor: Tensor) -> NDArray[Any] | None:
+    """Return the values of ``tensor`` where they can be read without making the host wait, else None."""
+    if type(tensor) is not Tensor or tensor.device.type != "cpu" or torch.compiler.is_compiling():
+        return None
+    try:
+        return tensor.numpy()
+    except RuntimeError:  # inside a torch.func transform a tensor has no storage
+        return None
 
 
 def _check_features(features: Tensor, *, dimensions: int, shape: str) -> None:
@@ -100,9 +115,9 @@ def _check_numbers(name: str, numbers: Tensor, features: Tensor) -> None:
 def _count_modalities(modalities: Tensor, num_modalities: int | None) -> int:
     if num_modalities is not None:
         check_count("num_modalities", num_modalities)
-    if not readable(modalities) or modalities.numel() == 0:
+    values = host_values(modalities)
+    if values is None or values.size == 0:
         return num_modalities or 2
-    values = modalities.numpy()
     least, most = int(values.min()), int(values.max())
     limit = num_modalities or _MOST_MODALITIES
     if least < 0 or most >= limit:

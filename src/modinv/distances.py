@@ -7,7 +7,7 @@ are ordinary batches, and the infinite derivative of a plain ``sqrt`` would make
 import torch
 from torch import Tensor
 
-from .statistics import Statistics
+from modinv.statistics import Statistics
 
 __all__ = [
     "center_distances",

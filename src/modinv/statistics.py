@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._checks import check_batch, readable
-from .groups import Groups, group_rows
+from modinv._checks import check_batch, host_values
+from modinv.groups import Groups, group_rows
 
 __all__ = ["Statistics", "full_precision", "statistics_of"]
 
@@ -92,7 +92,7 @@ def statistics_of(
     # Half-precision sums lose the variance (at offset 100 all of it in bfloat16), so statistics are float32 at least.
     features = features if features.dtype == torch.float64 else features.float()
     groups = group_rows(labels, modalities, num_modalities)
-    if not readable(modalities):
+    if host_values(modalities) is None:
         features = features.where(groups.membership.any(1, keepdim=True), torch.nan)
     return Statistics(features, groups, resolution)
 
@@ -118,4 +118,5 @@ class _Gram(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (rows,) = ctx.saved_tensors
         with full_precision(rows):
-            return (gradients[0] + gradients[0].T) @ rows
+            gradient: Tensor = (gradients[0] + gradients[0].T) @ rows
+        return gradient

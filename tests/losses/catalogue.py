@@ -3,14 +3,25 @@
 from torch import nn
 
 import modinv
+from modinv.losses.gaussian_distribution_consistency import Covariance, Divergence
 
+_FORMS: tuple[tuple[Divergence, Covariance, float], ...] = (
+    ("wasserstein", "full", 0),
+    ("wasserstein", "full", 0.2),
+    ("wasserstein", "diagonal", 0),
+    ("wasserstein", "diagonal", 0.2),
+    ("jeffreys", "full", 0.1),
+    ("jeffreys", "full", 1),
+    ("jeffreys", "diagonal", 0.1),
+    ("moments", "full", 0),
+    ("moments", "full", 0.2),
+    ("moments", "diagonal", 0),
+)
 GAUSSIANS: dict[str, modinv.losses.Loss] = {
     f"{divergence} {covariance} {shrinkage:g}": modinv.GaussianDistributionConsistencyLoss(
         divergence=divergence, covariance=covariance, shrinkage=shrinkage
     )
-    for divergence, shrinkages in (("wasserstein", (0, 0.2)), ("jeffreys", (0.1, 1)), ("moments", (0, 0.2)))
-    for covariance in ("full", "diagonal")
-    for shrinkage in shrinkages
+    for divergence, covariance, shrinkage in _FORMS
 }
 METRIC: dict[str, modinv.losses.Loss] = {
     "hetero-center triplet": modinv.HeteroCenterTripletLoss(margin=2.0),

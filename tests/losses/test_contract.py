@@ -1,26 +1,31 @@
 """What every loss promises, whatever it computes."""
 
 import pickle
+from collections.abc import Callable
 
 import pytest
 import torch
-from batches import degenerate_batches, make_batch
 from torch import Tensor, nn
 
+from batches import degenerate_batches, make_batch
 from modinv import Batch
 
 from .catalogue import LOSSES
 
 every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
 degenerate = pytest.mark.parametrize("name", degenerate_batches(torch.float64))
-RAGGED = {"more rows than features": ((11, 14), 6), "fewer": ((5, 7), 24), "three modalities": ((4, 6, 5), 24)}
+RAGGED = {
+    "more rows than features": ((11, 14), 6),
+    "fewer": ((5, 7), 24),
+    "three modalities": ((4, 6, 5), 24),
+}
 ragged = pytest.mark.parametrize(("counts", "dimension"), RAGGED.values(), ids=RAGGED.keys())
 
 # Here the features, or the right gradient, do not fit float16: the rounded rows are given as float32.
 BEYOND_FLOAT16 = {(name, torch.float16) for name in ("large scale", "tiny scale")}
 
 
-def value_and_gradient(loss: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+def value_and_gradient(loss: Callable[..., Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
     features = batch.features.detach().clone().requires_grad_()
     value = loss(features, batch.labels, batch.modalities)
     (gradient,) = torch.autograd.grad(value, features)
@@ -69,7 +74,9 @@ def test_loss_keeps_its_digits_under_a_common_offset_in_float32(loss: nn.Module)
     expected, expected_gradient = value_and_gradient(loss, Batch(far.double(), labels, modalities))
     value, gradient = value_and_gradient(loss, Batch(far, labels, modalities))
     torch.testing.assert_close(value.double(), expected, rtol=2e-5, atol=1e-6)
-    torch.testing.assert_close(gradient.double(), expected_gradient, rtol=1e-3, atol=1e-4 * float(expected_gradient.abs().max()))
+    torch.testing.assert_close(
+        gradient.double(), expected_gradient, rtol=1e-3, atol=1e-4 * float(expected_gradient.abs().max())
+    )
 
 
 @every_loss
@@ -110,7 +117,9 @@ def test_half_precision_features_lose_no_digit_beyond_their_own(loss: nn.Module,
     expected, expected_gradient = value_and_gradient(loss, Batch(batch.features.double(), *batch[1:]))
     torch.testing.assert_close(value.double(), expected, rtol=1e-5, atol=0)
     scale = float(expected_gradient.abs().max())
-    torch.testing.assert_close(gradient.double() / scale, expected_gradient / scale, rtol=0, atol=torch.finfo(dtype).eps)
+    torch.testing.assert_close(
+        gradient.double() / scale, expected_gradient / scale, rtol=0, atol=torch.finfo(dtype).eps
+    )
 
 
 @every_loss
@@ -193,9 +202,19 @@ def test_modality_that_is_not_announced_makes_a_compiled_loss_nan(loss: nn.Modul
 
 
 BAD_BATCHES = {
-    "features are no tensor": (0, [[1.0]], TypeError, r"features must be a floating tensor \(N, D\), got list"),
+    "features are no tensor": (
+        0,
+        [[1.0]],
+        TypeError,
+        r"features must be a floating tensor \(N, D\), got list",
+    ),
     "features are integers": (0, torch.zeros(16, 24, dtype=torch.long), TypeError, "features .* torch.int64"),
-    "features are complex": (0, torch.zeros(16, 24, dtype=torch.cfloat), TypeError, "features .* torch.complex64"),
+    "features are complex": (
+        0,
+        torch.zeros(16, 24, dtype=torch.cfloat),
+        TypeError,
+        "features .* torch.complex64",
+    ),
     "features are a vector": (0, torch.zeros(16), ValueError, r"features must have shape \(N, D\)"),
     "features are a map": (0, torch.zeros(16, 24, 2, 2), ValueError, r"features must have shape \(N, D\)"),
     "features are empty": (0, torch.zeros(16, 0), ValueError, r"features must have shape \(N, D\)"),
@@ -204,15 +223,45 @@ BAD_BATCHES = {
     "labels are floating": (1, torch.zeros(16), TypeError, "labels .* torch.float32.*long"),
     "labels are NaN": (1, torch.full((16,), torch.nan), TypeError, "labels .* torch.float32"),
     "labels are Boolean": (1, torch.zeros(16, dtype=torch.bool), TypeError, "labels .* torch.bool"),
-    "labels are too few": (1, torch.zeros(15, dtype=torch.long), ValueError, r"labels must have shape \(16,\)"),
-    "labels are a column": (1, torch.zeros(16, 1, dtype=torch.long), ValueError, r"labels must have shape \(16,\)"),
+    "labels are too few": (
+        1,
+        torch.zeros(15, dtype=torch.long),
+        ValueError,
+        r"labels must have shape \(16,\)",
+    ),
+    "labels are a column": (
+        1,
+        torch.zeros(16, 1, dtype=torch.long),
+        ValueError,
+        r"labels must have shape \(16,\)",
+    ),
     "modalities are missing": (2, None, TypeError, "modalities must be an integer tensor .* got None"),
     "modalities are a miner's": (2, (torch.zeros(3),) * 3, TypeError, "modalities .* tuple .*miner"),
     "modalities are floating": (2, torch.zeros(16), TypeError, "modalities .* torch.float32"),
-    "modalities are too many": (2, torch.zeros(17, dtype=torch.long), ValueError, r"modalities must have shape"),
-    "modalities are negative": (2, torch.full((16,), -1), ValueError, "modalities must be numbers from 0 .* got -1"),
-    "modalities are huge": (2, torch.full((16,), 10**6), ValueError, "modalities must be numbers from 0 .* 1000000"),
-    "modalities are elsewhere": (2, torch.zeros(16, dtype=torch.long, device="meta"), ValueError, "modalities .* on cpu"),
+    "modalities are too many": (
+        2,
+        torch.zeros(17, dtype=torch.long),
+        ValueError,
+        r"modalities must have shape",
+    ),
+    "modalities are negative": (
+        2,
+        torch.full((16,), -1),
+        ValueError,
+        "modalities must be numbers from 0 .* got -1",
+    ),
+    "modalities are huge": (
+        2,
+        torch.full((16,), 10**6),
+        ValueError,
+        "modalities must be numbers from 0 .* 1000000",
+    ),
+    "modalities are elsewhere": (
+        2,
+        torch.zeros(16, dtype=torch.long, device="meta"),
+        ValueError,
+        "modalities .* on cpu",
+    ),
 }
 
 

@@ -136,6 +136,21 @@ def test_compiled_gives_the_same_values_and_gradients() -> None:
     )
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_branch_that_begins_in_place_changes_neither_input_nor_neighbour(compiled: bool) -> None:
+    split = PerModality([nn.ReLU(inplace=True), nn.Identity()])
+    run = torch.compile(split, fullgraph=True, backend="aot_eager") if compiled else split
+    inputs = make_inputs(4, 3).requires_grad_()
+    before, modalities = inputs.detach().clone(), torch.tensor([0, 1, 1, 0])
+    outputs = run(inputs, modalities)
+    torch.autograd.backward(outputs.sum())
+    assert torch.equal(inputs, before)
+    visible = modalities[:, None] == 0
+    assert torch.equal(outputs, torch.where(visible, before.clamp(min=0), before))
+    assert inputs.grad is not None
+    assert torch.equal(inputs.grad, torch.where(visible & (before < 0), 0.0, 1.0).double())
+
+
 def test_compiling_refuses_a_batch_normalisation_in_training_mode() -> None:
     compiled = torch.compile(PerModality(make_normalized), fullgraph=True, backend="aot_eager")
     with pytest.raises(

@@ -1,13 +1,11 @@
 """Two Gaussians to one number: the divergences, and the forms in which Gaussians come."""
 
-from typing import Literal
-
-from ..statistics import Statistics
-from .diagonal import DiagonalGaussians
-from .feature_space import FeatureGaussians
-from .formulas import Parts, jeffreys, moments, wasserstein
-from .gaussians import Gaussians, Relative
-from .sample_space import SampleGaussians
+from modinv.divergences.diagonal import DiagonalGaussians
+from modinv.divergences.feature_space import FeatureGaussians
+from modinv.divergences.formulas import Parts, jeffreys, moments, wasserstein
+from modinv.divergences.gaussians import Gaussians, Relative
+from modinv.divergences.sample_space import SampleGaussians
+from modinv.statistics import Statistics
 
 __all__ = [
     "DiagonalGaussians",
@@ -23,7 +21,7 @@ __all__ = [
 ]
 
 
-def gaussians_of(statistics: Statistics, covariance: Literal["full", "diagonal"], shrinkage: float) -> Gaussians:
+def gaussians_of(statistics: Statistics, covariance: str, shrinkage: float) -> Gaussians:
     """Give the Gaussians of a batch's modalities in the cheaper of the exact forms.
 
     Args:

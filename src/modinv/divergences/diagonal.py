@@ -1,16 +1,16 @@
 """Gaussians with diagonal or isotropic covariance: every answer is a sum over dimensions."""
 
-import torch
 from torch import Tensor
+from typing_extensions import override
 
-from ..distances import safe_sqrt
-from ..statistics import Statistics
-from .gaussians import Relative, ridge
+from modinv.distances import safe_sqrt
+from modinv.divergences.gaussians import Gaussians, Relative, ridge
+from modinv.statistics import Statistics
 
 __all__ = ["DiagonalGaussians"]
 
 
-class DiagonalGaussians:
+class DiagonalGaussians(Gaussians):
     """Gaussians with variances (M, D): O(N D) for the variances, O(M^2 D) for the rest.
 
     Args:
@@ -29,19 +29,24 @@ class DiagonalGaussians:
         target = variances.mean(1, keepdim=True)
         self.variances = variances.lerp(target, shrinkage) if shrinkage else variances  # (M, D)
 
+    @override
     def squared_mean_distances(self) -> Tensor:
         return _differences(self.means).square().sum(-1)
 
+    @override
     def traces(self) -> Tensor:
         return self.variances.sum(1)
 
+    @override
     def root_traces(self) -> Tensor:
         deviations = safe_sqrt(self.variances)
         return (deviations @ deviations.T).triu(1)
 
+    @override
     def squared_covariance_distances(self) -> Tensor:
         return _differences(self.variances).square().sum(-1)
 
+    @override
     def relative(self) -> Relative:
         rho = ridge(self._raw.mean(1), self.means.square().mean(1), self._shrinkage, self._resolution)  # (M,)
         shrunk = (1 - self._shrinkage) * self._raw + rho[:, None]  # (M, D)

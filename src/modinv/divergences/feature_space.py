@@ -2,15 +2,16 @@
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
-from ..statistics import Statistics
-from .gaussians import Relative, fill_pairs, ridge
-from .spectra import product_nuclear_norm, trace_square_root
+from modinv.divergences.gaussians import Gaussians, Relative, fill_pairs, ridge
+from modinv.divergences.spectra import product_nuclear_norm, trace_square_root
+from modinv.statistics import Statistics
 
 __all__ = ["FeatureGaussians"]
 
 
-class FeatureGaussians:
+class FeatureGaussians(Gaussians):
     """Gaussians known by their covariances (M, D, D): O(N D^2) and O(D^3). The cheaper form when N > D.
 
     Args:
@@ -29,19 +30,24 @@ class FeatureGaussians:
         self._resolution = statistics.resolution
         self._traces = (self.covariances * self.identity).sum((1, 2))  # (M,)
 
+    @override
     def squared_mean_distances(self) -> Tensor:
         return (self.means[:, None] - self.means).square().sum(-1)
 
+    @override
     def traces(self) -> Tensor:
         return self._traces
 
+    @override
     def root_traces(self) -> Tensor:
         return fill_pairs(self._root_trace, self._traces)
 
+    @override
     def squared_covariance_distances(self) -> Tensor:
         shrunk = self._shrunk()
         return (shrunk[:, None] - shrunk).square().sum((2, 3))
 
+    @override
     def relative(self) -> Relative:
         factors, _ = torch.linalg.cholesky_ex(self._shrunk())  # (M, D, D)
         differences = (self.means[:, None] - self.means).mT  # (M, D, M): [b, :, a] = mu_b - mu_a

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from .gaussians import Gaussians
+from modinv.divergences.gaussians import Gaussians
 
 __all__ = ["Parts", "jeffreys", "moments", "wasserstein"]
 

@@ -5,7 +5,7 @@ S_a = (1 - alpha) Sigma_a + alpha (tr Sigma_a / D) I, with Sigma_a of denominato
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,28 +20,28 @@ class Relative(NamedTuple):
     mahalanobis: Tensor  # (M, M): (mu_a - mu_b)^T S_b^-1 (mu_a - mu_b)
 
 
-class Gaussians(Protocol):
-    """M Gaussians in D dimensions."""
+class Gaussians:
+    """M Gaussians in D dimensions, in a form that a subclass knows."""
 
     def squared_mean_distances(self) -> Tensor:
         """Return |mu_a - mu_b|^2, (M, M)."""
-        ...
+        raise NotImplementedError
 
     def traces(self) -> Tensor:
         """Return tr S_a, (M,)."""
-        ...
+        raise NotImplementedError
 
     def root_traces(self) -> Tensor:
         """Return tr (S_a^(1/2) S_b S_a^(1/2))^(1/2), (M, M); the entries with a < b are filled, the rest is zero."""
-        ...
+        raise NotImplementedError
 
     def squared_covariance_distances(self) -> Tensor:
         """Return the squared Frobenius norm of S_a - S_b, (M, M)."""
-        ...
+        raise NotImplementedError
 
     def relative(self) -> Relative:
         """Return traces and means relative to each covariance; needs shrinkage above 0."""
-        ...
+        raise NotImplementedError
 
 
 def ridge(variances: Tensor, means: Tensor, shrinkage: float, resolution: float) -> Tensor:

@@ -14,15 +14,16 @@ while N <= D; exact in either case.
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
-from ..statistics import Statistics
-from .gaussians import Relative, fill_pairs, ridge
-from .spectra import nuclear_norm, trace_square_root
+from modinv.divergences.gaussians import Gaussians, Relative, fill_pairs, ridge
+from modinv.divergences.spectra import nuclear_norm, trace_square_root
+from modinv.statistics import Statistics
 
 __all__ = ["SampleGaussians"]
 
 
-class SampleGaussians:
+class SampleGaussians(Gaussians):
     """Gaussians known by the Gram matrix of their samples.
 
     Args:
@@ -47,15 +48,19 @@ class SampleGaussians:
         self._squared_means = (self.means * torch.eye(len(self.means), device=gram.device)).sum(1)  # (M,)
         self._resolution = statistics.resolution
 
+    @override
     def squared_mean_distances(self) -> Tensor:
         return self._squared_means[:, None] + self._squared_means - 2 * self.means
 
+    @override
     def traces(self) -> Tensor:
         return self._traces
 
+    @override
     def root_traces(self) -> Tensor:
         return fill_pairs(self._root_trace, self._traces)
 
+    @override
     def squared_covariance_distances(self) -> Tensor:
         mean = self._traces / self.dimension  # (M,)
         inner = (1 - self.shrinkage) ** 2 * self._sum_blocks(self.rows.square())
@@ -63,17 +68,20 @@ class SampleGaussians:
         squares = (inner * torch.eye(len(mean), device=mean.device)).sum(1)
         return squares[:, None] + squares - 2 * inner
 
+    @override
     def relative(self) -> Relative:
         rho = self._ridge()
         blocks = (1 - self.shrinkage) * self.rows
         same = self.membership @ self.membership.T  # (N, N)
         outside = 1 - self.membership.sum(1)  # rows of no modality keep the matrix definite
-        factor, _ = torch.linalg.cholesky_ex(blocks * same + torch.diag(self.membership @ rho + outside))
+        factor, _ = torch.linalg.cholesky_ex(blocks * same + self.identity * (self.membership @ rho + outside))
         own = (self.rows_to_means * self.membership).sum(1, keepdim=True)
         offsets = (1 - self.shrinkage) ** 0.5 * (self.rows_to_means - own)  # (N, M): y_i . (mu_a - mu_m(i))
         right = torch.cat([blocks * (1 - same), self.identity, offsets], dim=1)
-        cross, inverse, along = torch.linalg.solve_triangular(factor, right, upper=False).square().split(
-            [len(same), len(same), len(rho)], dim=1
+        cross, inverse, along = (
+            torch.linalg.solve_triangular(factor, right, upper=False)
+            .square()
+            .split([len(same), len(same), len(rho)], dim=1)
         )
         inverse_trace = self.membership.T @ inverse.sum(1)  # (M,): tr M_b^-1
         trace = (1 - self.shrinkage) * self._traces[:, None] + self.dimension * (rho[:, None] - rho)  # [a, b]
@@ -98,7 +106,7 @@ class SampleGaussians:
         rho = self._ridge()
         pair = first + second
         blocks = (1 - self.shrinkage) * self.rows * pair[:, None] * pair
-        upper = torch.diag(rho[b] * first + rho[a] * second) + blocks * first[:, None] * second
+        upper = self.identity * (rho[b] * first + rho[a] * second) + blocks * first[:, None] * second
         product = rho[a] * rho[b] * self.identity + upper @ blocks
         rest = self.dimension - len(self.identity)
         return trace_square_root(product) + rest * (rho[a] * rho[b]).sqrt()

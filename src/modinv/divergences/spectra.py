@@ -69,7 +69,8 @@ class _NuclearNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (polar,) = ctx.saved_tensors
-        return gradients[0] * polar
+        gradient: Tensor = gradients[0] * polar
+        return gradient
 
 
 class _ProductNuclearNorm(torch.autograd.Function):
@@ -119,4 +120,5 @@ class _TraceSquareRoot(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (derivative,) = ctx.saved_tensors
-        return gradients[0] * derivative
+        gradient: Tensor = gradients[0] * derivative
+        return gradient

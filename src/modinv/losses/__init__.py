@@ -1,15 +1,19 @@
 """The catalogue of losses: one published loss per file, first the function, then its module."""
 
-from .composition import WeightedLosses
-from .gaussian_distribution_consistency import (
+from modinv.losses.composition import WeightedLosses
+from modinv.losses.gaussian_distribution_consistency import (
     GaussianDistributionConsistencyLoss,
     GaussianTerms,
     gaussian_distribution_consistency,
 )
-from .hetero_center_triplet import HeteroCenterTripletLoss, HeteroCenterTripletTerms, hetero_center_triplet
-from .intra_modality import IntraModalityLoss, IntraModalityTerms, intra_modality
-from .loss import Loss
-from .weighted_regularized_triplet import (
+from modinv.losses.hetero_center_triplet import (
+    HeteroCenterTripletLoss,
+    HeteroCenterTripletTerms,
+    hetero_center_triplet,
+)
+from modinv.losses.intra_modality import IntraModalityLoss, IntraModalityTerms, intra_modality
+from modinv.losses.loss import Loss
+from modinv.losses.weighted_regularized_triplet import (
     WeightedRegularizedTripletLoss,
     WeightedRegularizedTripletTerms,
     weighted_regularized_triplet,

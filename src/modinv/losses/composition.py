@@ -7,9 +7,9 @@ from typing import Any
 from torch import Tensor, nn
 from typing_extensions import override
 
-from .._checks import check_number
-from ..statistics import full_precision, statistics_of
-from .loss import Loss
+from modinv._checks import check_number
+from modinv.losses.loss import Loss
+from modinv.statistics import full_precision, statistics_of
 
 __all__ = ["WeightedLosses"]
 
@@ -76,7 +76,7 @@ class WeightedLosses(nn.Module):
 
     @override
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._make_terms = _terms_type(self.losses)
 
     @override

@@ -9,14 +9,13 @@ the paper's formula is not public.
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-import torch
 from torch import Tensor
 from typing_extensions import override
 
-from .. import divergences
-from .._checks import check_choice, check_number
-from ..statistics import Statistics
-from .loss import Loss
+from modinv import divergences
+from modinv._checks import check_choice, check_number
+from modinv.losses.loss import Loss
+from modinv.statistics import Statistics
 
 __all__ = ["GaussianDistributionConsistencyLoss", "GaussianTerms", "gaussian_distribution_consistency"]
 
@@ -76,7 +75,8 @@ def gaussian_distribution_consistency(
         shrinkage=shrinkage,
         num_modalities=num_modalities,
     )
-    return loss.terms(features, labels, modalities).total
+    total: Tensor = loss(features, labels, modalities)
+    return total
 
 
 class GaussianDistributionConsistencyLoss(Loss):

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from .._checks import check_number
-from ..distances import center_distances, farthest, nearest
-from ..statistics import Statistics
-from .loss import Loss
+from modinv._checks import check_number
+from modinv.distances import center_distances, farthest, nearest
+from modinv.losses.loss import Loss
+from modinv.statistics import Statistics
 
 __all__ = ["HeteroCenterTripletLoss", "HeteroCenterTripletTerms", "hetero_center_triplet"]
 
@@ -40,7 +40,8 @@ def hetero_center_triplet(
         tensor(0.3750)
     """
     loss = HeteroCenterTripletLoss(margin=margin, num_modalities=num_modalities)
-    return loss.terms(features, labels, modalities).total
+    total: Tensor = loss(features, labels, modalities)
+    return total
 
 
 class HeteroCenterTripletLoss(Loss):

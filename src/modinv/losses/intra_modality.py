@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from .._checks import check_number
-from ..distances import center_distances, nearest, squared_distances_to_centers, squared_norms
-from ..statistics import Statistics
-from .loss import Loss
+from modinv._checks import check_number
+from modinv.distances import center_distances, nearest, squared_distances_to_centers, squared_norms
+from modinv.losses.loss import Loss
+from modinv.statistics import Statistics
 
 __all__ = ["IntraModalityLoss", "IntraModalityTerms", "intra_modality"]
 
@@ -45,7 +45,8 @@ def intra_modality(
         tensor(0.1000)
     """
     loss = IntraModalityLoss(margin=margin, num_modalities=num_modalities)
-    return loss.terms(features, labels, modalities).total
+    total: Tensor = loss(features, labels, modalities)
+    return total
 
 
 class IntraModalityLoss(Loss):

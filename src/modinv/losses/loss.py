@@ -5,8 +5,8 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 from typing_extensions import override
 
-from .._checks import check_count
-from ..statistics import Statistics, full_precision, statistics_of
+from modinv._checks import check_count
+from modinv.statistics import Statistics, full_precision, statistics_of
 
 __all__ = ["Loss", "Terms"]
 

@@ -6,11 +6,15 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from ..distances import row_distances
-from ..statistics import Statistics
-from .loss import Loss
+from modinv.distances import row_distances
+from modinv.losses.loss import Loss
+from modinv.statistics import Statistics
 
-__all__ = ["WeightedRegularizedTripletLoss", "WeightedRegularizedTripletTerms", "weighted_regularized_triplet"]
+__all__ = [
+    "WeightedRegularizedTripletLoss",
+    "WeightedRegularizedTripletTerms",
+    "weighted_regularized_triplet",
+]
 
 
 class WeightedRegularizedTripletTerms(NamedTuple):

@@ -94,9 +94,7 @@ class IntraModalityEnhancer(nn.Module):
         check_module_inputs(features, modalities, self.num_modalities)
         correction = self.branch(features, modalities)
         if correction.shape != features.shape:
-            raise ValueError(
-                f"the branch must keep the shape {tuple(features.shape)}, got {tuple(correction.shape)}"
-            )
+            raise ValueError(f"the branch must keep the shape {tuple(features.shape)}, got {tuple(correction.shape)}")
         enhanced = features + correction.to(features.dtype)
         if self.classifier is None:
             return EnhancedFeatures(enhanced, None)

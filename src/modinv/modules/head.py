@@ -85,7 +85,4 @@ class ModalityInvariantHead(nn.Module):
 
     def extra_repr(self) -> str:
         """Show the options."""
-        return (
-            f"{self.in_features}, num_classes={self.num_classes}, "
-            f"embedding_features={self.embedding_features}"
-        )
+        return f"{self.in_features}, num_classes={self.num_classes}, embedding_features={self.embedding_features}"

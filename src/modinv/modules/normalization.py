@@ -115,9 +115,7 @@ class PerModalityBatchNorm(nn.Module):
         return torch.where(measured, mean, running_mean), torch.where(measured, variance, running_variance)
 
     @torch.no_grad()
-    def _update_running_statistics(
-        self, mean: Tensor, variance: Tensor, count: Tensor, measured: Tensor
-    ) -> None:
+    def _update_running_statistics(self, mean: Tensor, variance: Tensor, count: Tensor, measured: Tensor) -> None:
         unbiased = variance * count / (count - 1).clamp(min=1)
         for running, batch in ((self.running_mean, mean), (self.running_variance, unbiased)):
             moved = running.lerp(batch.to(running.dtype), self.momentum)

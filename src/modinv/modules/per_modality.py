@@ -45,9 +45,7 @@ class PerModality(nn.Module):
         torch.Size([4, 8, 14, 14])
     """
 
-    def __init__(
-        self, branches: Sequence[nn.Module] | Callable[[], nn.Module], *, num_modalities: int = 2
-    ) -> None:
+    def __init__(self, branches: Sequence[nn.Module] | Callable[[], nn.Module], *, num_modalities: int = 2) -> None:
         super().__init__()
         self.num_modalities = check_count("num_modalities", num_modalities)
         self.branches = nn.ModuleList(_check_branches(_build(branches, num_modalities), num_modalities))
@@ -67,8 +65,9 @@ class PerModality(nn.Module):
         # an empty batch goes through the first branch, which alone knows the shape of its output
         present = [number for number, count in enumerate(counts) if count > 0] or [0]
         order = modalities.argsort(stable=True)
-        parts = torch.split(inputs.index_select(0, order), counts)
-        outputs = [self.branches[number](parts[number]) for number in present]
+        rows = torch.split(order, counts)
+        # a copy of its own for each branch, which may begin in place
+        outputs = [self.branches[number](inputs.index_select(0, rows[number])) for number in present]
         _check_outputs(outputs, present, [counts[number] for number in present])
         return torch.cat(outputs).index_select(0, order.argsort())
 
@@ -80,7 +79,8 @@ class PerModality(nn.Module):
                     "which would see the rows of all modalities: use PerModalityBatchNorm, call .eval(), "
                     "or leave this module out of the graph with torch.compiler.disable"
                 )
-        return select_rows([branch(inputs) for branch in self.branches], modalities)
+        # a copy for each branch, which may begin in place; the compiler drops those that nobody writes to
+        return select_rows([branch(inputs.clone()) for branch in self.branches], modalities)
 
     def extra_repr(self) -> str:
         """Show the options."""
@@ -119,9 +119,7 @@ def _build(branches: object, num_modalities: int) -> list[object]:
         )
     if callable(branches):
         return [branches() for _ in range(num_modalities)]
-    raise TypeError(
-        f"branches must be a function that builds a module, or a list of modules, got {branches!r}"
-    )
+    raise TypeError(f"branches must be a function that builds a module, or a list of modules, got {branches!r}")
 
 
 def _check_branches(branches: Sequence[object], num_modalities: int) -> list[nn.Module]:

@@ -42,9 +42,7 @@ class GeM(nn.Module):
 
     p: float | nn.Parameter
 
-    def __init__(
-        self, p: float = 3.0, *, stripes: int = 1, learnable: bool = False, eps: float = 1e-6
-    ) -> None:
+    def __init__(self, p: float = 3.0, *, stripes: int = 1, learnable: bool = False, eps: float = 1e-6) -> None:
         super().__init__()
         self.initial_p = check_number("p", p, least=0.0, open_least=True)
         self.p = nn.Parameter(torch.tensor([self.initial_p])) if learnable else self.initial_p

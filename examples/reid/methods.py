@@ -1,0 +1,56 @@
+"""The methods that are compared, as data: which loss reads which features, and with what weight."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final, Literal, NamedTuple
+
+from torch import nn
+
+import modinv
+
+__all__ = ["METHODS", "Method", "Place", "Term"]
+
+Place = Literal["features", "embedding", "enhanced"]
+
+
+class Term(NamedTuple):
+    """One loss of a method."""
+
+    reads: Place
+    """Pooled features before the neck, the embedding after it, or the features of the private branches."""
+    weight: float
+    loss: Callable[[], nn.Module]
+    warmup: float = 0.0
+    """Share of the steps over which the weight grows linearly from 0."""
+
+
+class Method(NamedTuple):
+    """What is trained beside the identity loss of the shared classifier."""
+
+    title: str
+    """How tables call it."""
+    terms: Mapping[str, Term]
+
+    @property
+    def enhance(self) -> bool:
+        """Whether the network needs the private branches; they bring their own identity loss."""
+        return any(term.reads == "enhanced" for term in self.terms.values())
+
+
+# AGW's loss; the baseline is AGW without its attention.
+_TRIPLET: Final = {"triplet": Term("features", 1.0, modinv.WeightedRegularizedTripletLoss)}
+_ENHANCING: Final = {"intra_modality": Term("enhanced", 1.0, modinv.IntraModalityLoss)}
+_WASSERSTEIN: Final = partial(
+    modinv.GaussianDistributionConsistencyLoss, divergence="wasserstein", covariance="full", level="modality"
+)
+# At full weight from the first step it flattens the features before they tell identities apart.
+_CONSISTENCY: Final = {"distribution": Term("embedding", 2.0, _WASSERSTEIN, warmup=0.4)}
+_CENTER: Final = {"hetero_center": Term("features", 1.0, modinv.HeteroCenterTripletLoss)}
+
+METHODS: Final[Mapping[str, Method]] = {
+    "baseline": Method("baseline", _TRIPLET),
+    "enhancing": Method("+ intra-modality enhancing", _TRIPLET | _ENHANCING),
+    "consistency": Method("+ distribution consistency", _TRIPLET | _CONSISTENCY),
+    "both": Method("+ both", _TRIPLET | _ENHANCING | _CONSISTENCY),
+    "full": Method("+ both + hetero-center triplet", _TRIPLET | _ENHANCING | _CONSISTENCY | _CENTER),
+}

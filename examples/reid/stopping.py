@@ -1,0 +1,38 @@
+"""Turns the first Ctrl-C into a request, which a training obeys between two steps."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Protocol
+
+__all__ = ["Flag", "request_on_interrupt"]
+
+
+class Flag(Protocol):
+    """An event of `threading` or of `multiprocessing`."""
+
+    def set(self) -> None:
+        """Raise the flag."""
+
+    def is_set(self) -> bool:
+        """Tell whether it was raised."""
+
+
+@contextmanager
+def request_on_interrupt(flag: Flag) -> Iterator[None]:
+    """Raise the flag, and no exception, on the first SIGINT inside of the block; a second interrupts at once.
+
+    Args:
+        flag: read by whoever works inside of the block, in this process or in another.
+    """
+
+    def request(number: int, frame: FrameType | None) -> None:
+        flag.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, request)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,110 @@
+"""Tests of reid.objective and reid.methods: every term against the loss that it stands for."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+import modinv
+from modinv.modules import EnhancedFeatures
+from reid.methods import METHODS
+from reid.model import Outputs
+from reid.objective import Objective
+
+LABELS = torch.arange(4).repeat(4)  # (16,)
+MODALITIES = torch.arange(16) // 8
+
+
+def outputs() -> Outputs:
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(columns: int) -> Tensor:
+        return torch.randn(16, columns, generator=generator, dtype=torch.float64).requires_grad_()
+
+    return Outputs(draw(6), draw(6), draw(4), EnhancedFeatures(draw(6), draw(4)))
+
+
+def expected_terms() -> dict[str, Tensor]:
+    """Each term computed alone, by the library's own losses without composition."""
+    given = outputs()
+    assert given.enhanced is not None
+    assert given.enhanced.logits is not None
+    return {
+        "identity": functional.cross_entropy(given.logits, LABELS),
+        "enhanced_identity": functional.cross_entropy(given.enhanced.logits, LABELS),
+        "triplet": modinv.losses.weighted_regularized_triplet(given.features, LABELS, MODALITIES),
+        "intra_modality": modinv.losses.intra_modality(given.enhanced.features, LABELS, MODALITIES),
+        "distribution": modinv.losses.gaussian_distribution_consistency(given.embedding, LABELS, MODALITIES),
+        "hetero_center": modinv.losses.hetero_center_triplet(given.features, LABELS, MODALITIES),
+    }
+
+
+def test_methods_build_on_each_other() -> None:
+    assert {name: list(method.terms) for name, method in METHODS.items()} == {
+        "baseline": ["triplet"],
+        "enhancing": ["triplet", "intra_modality"],
+        "consistency": ["triplet", "distribution"],
+        "both": ["triplet", "intra_modality", "distribution"],
+        "full": ["triplet", "intra_modality", "distribution", "hetero_center"],
+    }
+
+
+def test_methods_have_titles_of_their_own() -> None:
+    assert len({method.title for method in METHODS.values()}) == len(METHODS)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_terms_are_those_of_the_method_and_equal_the_losses_alone(name: str) -> None:
+    terms = Objective(METHODS[name]).terms(outputs(), LABELS, MODALITIES)._asdict()
+    terms.pop("total")
+    expected = expected_terms()
+    identities = {"identity", "enhanced_identity"} if METHODS[name].enhance else {"identity"}
+    assert terms.keys() == identities | METHODS[name].terms.keys()
+    for term, value in terms.items():
+        torch.testing.assert_close(value, expected[term], rtol=1e-12, atol=1e-12)
+
+
+def test_total_is_the_weighted_sum_with_the_consistency_at_two() -> None:
+    expected = expected_terms()
+    total = sum(expected.values()) + expected["distribution"]
+    found = Objective(METHODS["full"])(outputs(), LABELS, MODALITIES)
+    torch.testing.assert_close(found, total, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("progress", "weight"), [(0.0, 0.0), (0.1, 0.5), (0.4, 2.0), (1.0, 2.0)])
+def test_consistency_warms_up_over_two_fifths_of_the_steps(progress: float, weight: float) -> None:
+    objective = Objective(METHODS["consistency"])
+    objective.set_progress(progress)
+    expected = expected_terms()
+    total = expected["identity"] + expected["triplet"] + weight * expected["distribution"]
+    found = objective(outputs(), LABELS, MODALITIES)
+    torch.testing.assert_close(found, total, rtol=1e-12, atol=1e-12)
+
+
+def test_losses_on_one_feature_matrix_share_their_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    given, seen, original = outputs(), [], modinv.statistics.statistics_of
+
+    def counting(features: Tensor, *rest: object) -> object:
+        seen.append(features)
+        return original(features, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("modinv.losses.composition.statistics_of", counting)
+    Objective(METHODS["full"]).terms(given, LABELS, MODALITIES)
+    assert given.enhanced is not None
+    matrices = [given.features, given.enhanced.features, given.embedding]
+    assert [id(matrix) for matrix in seen] == [id(matrix) for matrix in matrices]
+
+
+def test_every_matrix_that_a_method_reads_gets_a_gradient() -> None:
+    given = outputs()
+    Objective(METHODS["full"])(given, LABELS, MODALITIES).backward()
+    assert given.enhanced is not None
+    for matrix in (*given[:3], *given.enhanced):
+        assert isinstance(matrix, Tensor)
+        assert matrix.grad is not None
+        assert (matrix.grad.abs().sum(1) > 0).all()
+
+
+def test_a_network_without_branches_is_refused_by_a_method_that_reads_them() -> None:
+    with pytest.raises(ValueError, match="build TwoStreamNetwork with enhance=True"):
+        Objective(METHODS["both"]).terms(outputs()._replace(enhanced=None), LABELS, MODALITIES)
