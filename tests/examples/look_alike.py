@@ -54,9 +54,7 @@ def _counts() -> NDArray[np.int64]:
     for camera in _CAMERAS:
         least, span = (4, 6) if camera in (3, 6) else (10, 6)
         row = least + (_hash(_DATASET, _COUNT, camera, identities) % np.uint64(span)).astype(np.int64)
-        counts[camera - 1] = np.where(
-            _hash(_DATASET, _PRESENT, camera, identities) % np.uint64(8) == 0, 0, row
-        )
+        counts[camera - 1] = np.where(_hash(_DATASET, _PRESENT, camera, identities) % np.uint64(8) == 0, 0, row)
         for identity, seen in _AWKWARD.items():
             if camera not in seen:
                 counts[camera - 1, identity - 1] = 0

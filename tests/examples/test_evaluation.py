@@ -165,9 +165,7 @@ def test_curve_is_flat_beyond_the_last_identity() -> None:
 @pytest.mark.parametrize("values", [0, 30, 2])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_scores_equal_those_of_a_plain_loop(
-    seed: int, dtype: torch.dtype, values: int, level: CMCLevel
-) -> None:
+def test_scores_equal_those_of_a_plain_loop(seed: int, dtype: torch.dtype, values: int, level: CMCLevel) -> None:
     problem = random_problem(seed, dtype, values)
     assert_same(evaluate(*problem, max_rank=5, level=level), oracle(problem, 5, level))
 
@@ -256,9 +254,7 @@ def test_no_query_with_a_match_is_refused() -> None:
         ({"distance": torch.ones(1, 2, dtype=torch.long)}, TypeError, "distance must be floating"),
     ],
 )
-def test_unfitting_tensors_are_refused(
-    changes: dict[str, Tensor], error: type[Exception], message: str
-) -> None:
+def test_unfitting_tensors_are_refused(changes: dict[str, Tensor], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=re.escape(message)):
         evaluate(*hand_made([0.1, 0.2], [1, 2])._replace(**changes))
 

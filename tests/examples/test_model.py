@@ -111,9 +111,7 @@ def test_row_order_does_not_matter(training: bool) -> None:
     expected = network(images, MODALITIES)
     found = network(images[order], MODALITIES[order])
     for name in ("features", "embedding", "logits"):
-        torch.testing.assert_close(
-            getattr(found, name), getattr(expected, name)[order], rtol=1e-10, atol=1e-10
-        )
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name)[order], rtol=1e-10, atol=1e-10)
 
 
 def test_one_image_in_evaluation_equals_its_row_of_the_batch() -> None:

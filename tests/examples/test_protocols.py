@@ -27,9 +27,7 @@ def data(ties: bool = False) -> LookAlike:
     return look_alike(ties)
 
 
-def trials_of(
-    images: LookAlike, gallery: GalleryChoice = "official", mode: Mode = "all", shots: int = 1
-) -> Trials:
+def trials_of(images: LookAlike, gallery: GalleryChoice = "official", mode: Mode = "all", shots: int = 1) -> Trials:
     arrays = (images.identities, images.cameras, images.numbers)
     return sysu_trials(*arrays, gallery=gallery, mode=mode, shots=shots, permutations=images.permutations)
 
@@ -231,7 +229,5 @@ def test_unfitting_arguments_are_refused(changes: Mapping[str, Any], message: st
 def test_permutation_of_images_that_are_missing_is_refused() -> None:
     arguments = tiny()
     arguments["permutations"][4, 8] = np.ones((10, 1))
-    with pytest.raises(
-        ValueError, match=re.escape("camera 4, identity 8: expected a permutation of shape (10, 0)")
-    ):
+    with pytest.raises(ValueError, match=re.escape("camera 4, identity 8: expected a permutation of shape (10, 0)")):
         sysu_trials(**arguments)

@@ -17,6 +17,7 @@ import torch
 import modinv
 import reproduce_sysu
 from reid import parallel
+from reid.arguments import parse, settings_of, synthetic_data
 from reid.checkpoint import ResumeError
 from reid.comparison import difference_table, paired_differences
 from reid.engine import Stopped, TrainingOptions
@@ -44,7 +45,7 @@ def _at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def smoke_settings() -> Settings:
     training = TrainingOptions(steps=3, identities=4, images=2)
-    return Settings(reproduce_sysu.synthetic_data(smoke=True), (32, 16), training=training)
+    return Settings(synthetic_data(smoke=True), (32, 16), training=training)
 
 
 def stored(name: str) -> Any:
@@ -139,7 +140,8 @@ def test_resuming_with_other_options_is_refused(capsys: pytest.CaptureFixture[st
         (["--data", "empty"], "empty is not laid out as SYSU-MM01"),
         (["--data", "empty", "--workers", "2"], "empty is not laid out as SYSU-MM01"),
         (["--smoke", "--weights", "weights.pt"], "--weights are those of ResNet-50"),
-        (["--smoke", "--device", "abacus"], "device"),
+        (["--smoke", "--backbone", "resnet50", "--weights", "no.pt"], "no.pt"),
+        (["--smoke", "--device", "abacus"], "--device abacus cannot be used here"),
     ],
 )
 def test_what_cannot_be_done_gets_a_message_and_exit_code_two(
@@ -154,26 +156,26 @@ def test_what_cannot_be_done_gets_a_message_and_exit_code_two(
 
 
 def test_data_of_the_layout_are_read_by_name() -> None:
-    folder = reproduce_sysu.synthetic_data(smoke=True)
+    folder = synthetic_data(smoke=True)
     command = ["--data", str(folder), "--size", "32", "16", "--steps", "1", "--method", "baseline"]
     assert reproduce_sysu.main(command) == 0
     assert stored("synthetic-smoke-baseline")["provenance"]["dataset"] == folder.as_posix()
 
 
 def test_defaults_follow_the_backbone() -> None:
-    chosen = reproduce_sysu.parse(["--backbone", "resnet50", "--data", "somewhere"])
-    settings = reproduce_sysu.settings_of(chosen)
+    chosen = parse(["--backbone", "resnet50", "--data", "somewhere"])
+    settings = settings_of(chosen)
     assert (settings.size, settings.training.steps, settings.training.learning_rate) == ((288, 144), 24_000, 3.5e-4)
     assert settings.training.augmentation.padding == 10
     changed = ["--size", "128", "64", "--steps", "9", "--learning-rate", "0.1"]
-    settings = reproduce_sysu.settings_of(reproduce_sysu.parse(["--data", "somewhere", *changed]))
+    settings = settings_of(parse(["--data", "somewhere", *changed]))
     assert (settings.size, settings.training.steps, settings.training.learning_rate) == ((128, 64), 9, 0.1)
 
 
 @pytest.mark.parametrize("arguments", [["--seeds", "0"], ["--steps", "-1"], ["--method", "best"], ["--mode", "none"]])
 def test_impossible_arguments_are_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
-        reproduce_sysu.parse(arguments)
+        parse(arguments)
 
 
 def test_parallel_processes_give_the_same_scores(tmp_path: Path) -> None:
@@ -188,7 +190,7 @@ def test_parallel_processes_give_the_same_scores(tmp_path: Path) -> None:
 def test_interrupt_leaves_a_checkpoint_from_which_the_run_goes_on(home: Path) -> None:
     command = [sys.executable, reproduce_sysu.__file__, "--smoke", "--steps", "60", "--method", "baseline"]
     command += ["--name", "cut"]
-    reproduce_sysu.synthetic_data(smoke=True)
+    synthetic_data(smoke=True)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     log = home / "runs/cut/baseline-seed0.log"

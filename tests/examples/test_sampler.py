@@ -14,12 +14,8 @@ SHUFFLE = np.random.default_rng(0).permutation(len(LABELS))
 LABELS, MODALITIES = LABELS[SHUFFLE], MODALITIES[SHUFFLE]
 
 
-def sampler(
-    *, identities: int = 4, images: int = 3, batches: int | None = 20, seed: int = 0
-) -> CrossModalityPKSampler:
-    return CrossModalityPKSampler(
-        LABELS, MODALITIES, identities=identities, images=images, batches=batches, seed=seed
-    )
+def sampler(*, identities: int = 4, images: int = 3, batches: int | None = 20, seed: int = 0) -> CrossModalityPKSampler:
+    return CrossModalityPKSampler(LABELS, MODALITIES, identities=identities, images=images, batches=batches, seed=seed)
 
 
 def test_sampler_gives_every_batch_p_identities_with_k_images_in_each_modality() -> None:

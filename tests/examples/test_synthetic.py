@@ -22,19 +22,14 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_synthetic_sysu(root, train=5, val=2, test=5, seed=3, progress=False)
 
 
-def small(
-    root: Path, *, seed: int = 0, size: tuple[int, int] = (32, 16), test: int = 1, images: int = 2
-) -> Path:
+def small(root: Path, *, seed: int = 0, size: tuple[int, int] = (32, 16), test: int = 1, images: int = 2) -> Path:
     return ensure_synthetic_sysu(
         root, train=1, val=0, test=test, seed=seed, size=size, images_per_camera=images, progress=False
     )
 
 
 def pixels(root: Path) -> dict[str, NDArray[np.uint8]]:
-    return {
-        file.relative_to(root).as_posix(): np.asarray(Image.open(file))
-        for file in sorted(root.glob("cam*/*/*"))
-    }
+    return {file.relative_to(root).as_posix(): np.asarray(Image.open(file)) for file in sorted(root.glob("cam*/*/*"))}
 
 
 def identities(root: Path, name: str) -> list[int]:
@@ -236,9 +231,7 @@ def test_infrared_cameras_are_three_and_six() -> None:
     assert [number for number, drawn in draw_cameras(0).items() if drawn.infrared] == [3, 6]
 
 
-def test_ensure_reuses_a_set_made_with_the_same_options(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ensure_reuses_a_set_made_with_the_same_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small(tmp_path / "set")
     monkeypatch.setattr(synthetic, "draw_images", None)  # nothing may be drawn any more
     assert small(tmp_path / "set") == tmp_path / "set"
@@ -271,9 +264,7 @@ def test_interrupted_making_leaves_nothing_behind(tmp_path: Path, monkeypatch: p
     assert not list(tmp_path.iterdir())
 
 
-def test_set_that_another_process_made_meanwhile_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_set_that_another_process_made_meanwhile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other, rename = small(tmp_path / "other"), os.replace
 
     def rename_too_late(source: Path, target: Path) -> None:

@@ -99,9 +99,7 @@ def test_identity_without_images_is_left_out(root: Path) -> None:
 
 
 def test_missing_folder_is_reported_with_what_is_expected(tmp_path: Path) -> None:
-    with pytest.raises(
-        FileNotFoundError, match=r"nowhere is not a folder: expected .*cam1 to cam6.*train_id\.txt"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"nowhere is not a folder: expected .*cam1 to cam6.*train_id\.txt"):
         read_images(tmp_path / "nowhere", "train")
 
 
@@ -135,9 +133,7 @@ def test_empty_folder_is_said_to_hold_nothing(tmp_path: Path) -> None:
 
 def test_split_without_images_is_refused(root: Path) -> None:
     (root / "exp" / "test_id.txt").write_text("55,56")
-    with pytest.raises(
-        ValueError, match=r"No image of the 2 identities of split 'test'.*cam1/0001/0001\.jpg"
-    ):
+    with pytest.raises(ValueError, match=r"No image of the 2 identities of split 'test'.*cam1/0001/0001\.jpg"):
         read_images(root, "test")
 
 
@@ -168,9 +164,7 @@ def test_permutations_are_read_by_camera_and_identity(root: Path, shape: tuple[i
 
 def test_other_matlab_files_are_refused_as_permutations(root: Path) -> None:
     write_permutations(root, nested((10, 1)), name="something")
-    with pytest.raises(
-        ValueError, match=r"rand_perm_cam\.mat must hold a cell array 'rand_perm_cam' of six cameras"
-    ):
+    with pytest.raises(ValueError, match=r"rand_perm_cam\.mat must hold a cell array 'rand_perm_cam' of six cameras"):
         read_permutations(root)
 
 

@@ -99,9 +99,7 @@ def test_gray_happens_as_often_as_asked() -> None:
     assert grayed.float().mean().item() == pytest.approx(0.25, abs=0.03)  # four standard errors
 
 
-def erased_boxes(
-    options: Augmentation, count: int, height: int, width: int
-) -> list[tuple[int, int, int, int]]:
+def erased_boxes(options: Augmentation, count: int, height: int, width: int) -> list[tuple[int, int, int, int]]:
     """Top, left, height and width of what was erased in images that have no pixel of the mean color."""
     images = torch.zeros((count, 3, height, width), dtype=torch.uint8)
     augmented = run(images, options, torch.zeros(count, dtype=torch.long))

@@ -174,9 +174,7 @@ def test_without_classes_there_are_no_logits() -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_input_equals_the_same_input_in_float32(
-    dtype: torch.dtype, shape: tuple[int, ...]
-) -> None:
+def test_half_precision_input_equals_the_same_input_in_float32(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
     enhance = make_enhancer().float()
     inputs = make_features(*shape).to(dtype).requires_grad_()
     output, expected = enhance(inputs, MODALITIES), enhance(inputs.detach().float(), MODALITIES)

@@ -128,9 +128,7 @@ def test_repr_shows_the_options() -> None:
         ((6, "3", None), TypeError, "num_classes must be .*got '3'"),
     ],
 )
-def test_a_wrong_option_is_refused(
-    arguments: tuple[int, int, int], error: type[Exception], message: str
-) -> None:
+def test_a_wrong_option_is_refused(arguments: tuple[int, int, int], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         ModalityInvariantHead(*arguments[:2], embedding_features=arguments[2])
 

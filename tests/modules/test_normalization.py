@@ -269,8 +269,6 @@ def test_a_wrong_option_is_refused(options: dict[str, float], error: type[Except
         (torch.ones(2, 5), torch.tensor([0, -1]), ValueError, "modalities must .* 0 to 1.* -1"),
     ],
 )
-def test_a_malformed_batch_is_refused(
-    inputs: Tensor, modalities: Tensor, error: type[Exception], message: str
-) -> None:
+def test_a_malformed_batch_is_refused(inputs: Tensor, modalities: Tensor, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         PerModalityBatchNorm(5)(inputs, modalities)

@@ -131,9 +131,7 @@ def test_compiled_gives_the_same_values_and_gradients() -> None:
     assert len(expected) == len(found) == 6
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     inputs = make_inputs(9, 4)
-    torch.testing.assert_close(
-        compiled(inputs, MODALITIES), split(inputs, MODALITIES), rtol=1e-12, atol=1e-12
-    )
+    torch.testing.assert_close(compiled(inputs, MODALITIES), split(inputs, MODALITIES), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -153,9 +151,7 @@ def test_a_branch_that_begins_in_place_changes_neither_input_nor_neighbour(compi
 
 def test_compiling_refuses_a_batch_normalisation_in_training_mode() -> None:
     compiled = torch.compile(PerModality(make_normalized), fullgraph=True, backend="aot_eager")
-    with pytest.raises(
-        RuntimeError, match="cannot compile a branch with a batch normalisation in training mode"
-    ):
+    with pytest.raises(RuntimeError, match="cannot compile a branch with a batch normalisation in training mode"):
         compiled(make_inputs(4, 4), torch.tensor([0, 1, 0, 1]))
 
 
@@ -163,9 +159,7 @@ def test_compiling_accepts_a_batch_normalisation_in_evaluation() -> None:
     split = PerModality(make_normalized).eval()
     compiled = torch.compile(split, fullgraph=True, backend="aot_eager")
     inputs, modalities = make_inputs(4, 4), torch.tensor([0, 1, 1, 1])
-    torch.testing.assert_close(
-        compiled(inputs, modalities), split(inputs, modalities), rtol=1e-12, atol=1e-12
-    )
+    torch.testing.assert_close(compiled(inputs, modalities), split(inputs, modalities), rtol=1e-12, atol=1e-12)
 
 
 def test_a_graph_that_may_break_runs_a_batch_normalisation_on_split_rows() -> None:
@@ -228,9 +222,7 @@ def test_malformed_branches_are_refused(branches: object, error: type[Exception]
 
 def test_branches_that_disagree_on_the_shape_are_refused() -> None:
     split = PerModality([nn.Linear(4, 3), nn.Linear(4, 2)])
-    with pytest.raises(
-        ValueError, match=r"branch 1 returned \(1, 2\) for 1 rows where \(1, 3\) was expected"
-    ):
+    with pytest.raises(ValueError, match=r"branch 1 returned \(1, 2\) for 1 rows where \(1, 3\) was expected"):
         split(torch.ones(2, 4), torch.tensor([0, 1]))
 
 

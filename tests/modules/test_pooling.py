@@ -72,9 +72,7 @@ def test_dead_and_large_channels_of_any_type_are_finite(dtype: torch.dtype, p: f
     assert outputs.isfinite().all()
     assert maps.grad is not None
     assert maps.grad.isfinite().all()
-    torch.testing.assert_close(
-        outputs[:, 0].float(), torch.full((2,), max(scale, 1e-6)), rtol=1e-2, atol=1e-6
-    )
+    torch.testing.assert_close(outputs[:, 0].float(), torch.full((2,), max(scale, 1e-6)), rtol=1e-2, atol=1e-6)
 
 
 def test_negative_values_count_as_eps_without_gradient() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 __all__ = ["nuclear_norm", "product_nuclear_norm", "trace_square_root"]
 
@@ -20,7 +19,7 @@ def nuclear_norm(matrix: Tensor) -> Tensor:
     """Return the sum of the singular values of ``matrix`` (n, k).
 
     The gradient is the polar factor U V^T over the singular values that are not rounding errors: at a rank-deficient
-    matrix, where the norm has many subgradients, this is the one of least Frobenius norm. It is differentiable once.
+    matrix, where the norm has many subgradients, this is the one of least Frobenius norm. A second derivative raises.
     """
     value, _ = _NuclearNorm.apply(matrix)  # type: ignore[no-untyped-call]
     return torch.as_tensor(value)
@@ -39,7 +38,7 @@ def trace_square_root(matrix: Tensor) -> Tensor:
     """Return tr X^(1/2) of a square matrix with positive real eigenvalues, symmetric or not, in its own precision.
 
     Scaled Denman-Beavers iteration in product form (Cheng, Higham, Kenney and Laub, "Approximating the logarithm of a
-    matrix to specified accuracy", 2001, section 3); the gradient is X^(-T/2) / 2. It is differentiable once.
+    matrix to specified accuracy", 2001, section 3); the gradient is X^(-T/2) / 2. A second derivative raises.
     """
     value, _ = _TraceSquareRoot.apply(matrix)  # type: ignore[no-untyped-call]
     return torch.as_tensor(value)
@@ -55,6 +54,31 @@ def _polar_factor(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return values.sum().where(finite, torch.nan), polar.where(finite, torch.nan)
 
 
+def _scale_once(gradient: Tensor, derivative: Tensor, point: Tensor) -> Tensor:
+    """Return ``gradient * derivative``, and remember that ``derivative`` was taken at ``point``."""
+    scaled: Tensor = _ScaleOnce.apply(gradient, derivative, point)  # type: ignore[no-untyped-call]
+    return scaled
+
+
+class _ScaleOnce(torch.autograd.Function):
+    """A product that refuses to be differentiated: taking the derivative as a constant would be silently wrong."""
+
+    @staticmethod
+    def forward(gradient: Tensor, derivative: Tensor, point: Tensor) -> Tensor:
+        return gradient * derivative
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        raise RuntimeError(
+            "the second derivative of the Wasserstein distance with full covariance is not implemented: "
+            "take divergence 'jeffreys' or 'moments', or covariance 'diagonal'"
+        )
+
+
 class _NuclearNorm(torch.autograd.Function):
     @staticmethod
     def forward(matrix: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,14 +87,11 @@ class _NuclearNorm(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
         ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(output[1])
+        ctx.save_for_backward(output[1], *inputs)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        (polar,) = ctx.saved_tensors
-        gradient: Tensor = gradients[0] * polar
-        return gradient
+        return _scale_once(gradients[0], *ctx.saved_tensors)
 
 
 class _ProductNuclearNorm(torch.autograd.Function):
@@ -84,13 +105,12 @@ class _ProductNuclearNorm(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, ...]) -> None:
         ctx.mark_non_differentiable(*output[1:])
-        ctx.save_for_backward(*output[1:])
+        ctx.save_for_backward(*output[1:], *inputs)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
-        left, right = ctx.saved_tensors
-        return gradients[0] * left, gradients[0] * right
+        left_derivative, right_derivative, left, right = ctx.saved_tensors
+        return _scale_once(gradients[0], left_derivative, left), _scale_once(gradients[0], right_derivative, right)
 
 
 class _TraceSquareRoot(torch.autograd.Function):
@@ -114,11 +134,8 @@ class _TraceSquareRoot(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
         ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(output[1])
+        ctx.save_for_backward(output[1], *inputs)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        (derivative,) = ctx.saved_tensors
-        gradient: Tensor = gradients[0] * derivative
-        return gradient
+        return _scale_once(gradients[0], *ctx.saved_tensors)

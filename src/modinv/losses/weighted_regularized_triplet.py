@@ -37,7 +37,9 @@ def weighted_regularized_triplet(
         >>> bool(weighted_regularized_triplet(features, labels, modalities) < 1e-12)
         True
     """
-    return WeightedRegularizedTripletLoss(num_modalities=num_modalities).terms(features, labels, modalities).total
+    loss = WeightedRegularizedTripletLoss(num_modalities=num_modalities)
+    total: Tensor = loss(features, labels, modalities)
+    return total
 
 
 class WeightedRegularizedTripletLoss(Loss):

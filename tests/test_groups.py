@@ -1,0 +1,78 @@
+"""Who belongs together, and the converters from the field's layouts."""
+
+import pytest
+import torch
+
+from modinv import batch_from_streams, modalities_from_blocks, modalities_from_cameras
+from modinv.groups import group_rows
+
+
+def test_rows_are_compared_pair_by_pair() -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(-2, 3, (11,), generator=generator)
+    modalities = torch.randint(3, (11,), generator=generator)
+    groups = group_rows(labels, modalities, 3)
+    for i in range(11):
+        assert groups.membership[i].tolist() == [modalities[i] == m for m in range(3)]
+        for j in range(11):
+            assert groups.same_identity[i, j] == (labels[i] == labels[j])
+            assert groups.same_cell[i, j] == (labels[i] == labels[j] and modalities[i] == modalities[j])
+
+
+def test_row_of_unknown_modality_belongs_to_none() -> None:
+    assert not group_rows(torch.zeros(1).long(), torch.tensor([2]), 2).membership.any()
+
+
+def test_streams_are_joined_in_order() -> None:
+    visible, infrared = torch.rand(3, 4), torch.rand(2, 4)
+    batch = batch_from_streams((visible, torch.tensor([5, 5, 6])), (infrared, torch.tensor([6, 5])))
+    assert torch.equal(batch.features, torch.cat([visible, infrared]))
+    assert batch.labels.tolist() == [5, 5, 6, 6, 5]
+    assert batch.modalities.tolist() == [0, 0, 0, 1, 1]
+
+
+def test_stream_may_be_empty() -> None:
+    batch = batch_from_streams((torch.rand(2, 4), torch.tensor([1, 2])), (torch.rand(0, 4), torch.tensor([]).long()))
+    assert batch.modalities.tolist() == [0, 0]
+
+
+def test_stream_with_too_few_labels_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"stream 1 has features \(2, 4\) and labels \(1,\)"):
+        batch_from_streams((torch.rand(1, 4), torch.tensor([1])), (torch.rand(2, 4), torch.tensor([1])))
+
+
+def test_no_stream_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        batch_from_streams()
+
+
+@pytest.mark.parametrize(
+    ("blocks", "expected"),
+    [
+        ("vi", [0, 0, 0, 1, 1, 1]),
+        ("vvi", [0, 0, 0, 0, 1, 1]),
+        ("iv", [1, 1, 1, 0, 0, 0]),
+        ("vivivi", [0, 1, 0, 1, 0, 1]),
+    ],
+)
+def test_blocks_name_the_modalities_in_order(blocks: str, expected: list[int]) -> None:
+    assert modalities_from_blocks(blocks, 6).tolist() == expected
+
+
+@pytest.mark.parametrize(("blocks", "num_rows"), [("vi", 5), ("", 4), ("vx", 4), ("vi", -2)])
+def test_impossible_blocks_are_refused(blocks: str, num_rows: int) -> None:
+    with pytest.raises(ValueError, match=r"blocks"):
+        modalities_from_blocks(blocks, num_rows)
+
+
+def test_cameras_3_and_6_are_infrared_by_default() -> None:
+    assert modalities_from_cameras(torch.tensor([1, 2, 3, 4, 5, 6])).tolist() == [0, 0, 1, 0, 0, 1]
+
+
+def test_other_infrared_cameras_can_be_named() -> None:
+    assert modalities_from_cameras(torch.tensor([1, 2, 3]), infrared=(2,)).tolist() == [0, 1, 0]
+
+
+def test_floating_cameras_are_refused() -> None:
+    with pytest.raises(TypeError, match="cameras must be an integer tensor"):
+        modalities_from_cameras(torch.tensor([1.0]))
