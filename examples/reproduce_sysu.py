@@ -148,7 +148,9 @@ def check(settings: Settings, *, read_all: bool) -> None:
     try:
         torch.zeros(1, device=settings.device)
     except (AssertionError, RuntimeError) as error:
-        raise ValueError(f"--device {settings.device} cannot be used here ({error}): try cpu or cuda.") from error
+        raise ValueError(
+            f"--device {settings.device} cannot be used here ({error}): give a device of this machine, such as cpu."
+        ) from error
     if settings.weights is not None and settings.backbone != "resnet50":
         raise ValueError("--weights are those of ResNet-50: add --backbone resnet50.")
     if settings.weights is not None:

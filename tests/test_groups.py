@@ -3,24 +3,22 @@
 import pytest
 import torch
 
-from modinv import batch_from_streams, modalities_from_blocks, modalities_from_cameras
-from modinv.groups import group_rows
+from modinv import batch_from_streams, groups, modalities_from_blocks, modalities_from_cameras
 
 
 def test_rows_are_compared_pair_by_pair() -> None:
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(-2, 3, (11,), generator=generator)
     modalities = torch.randint(3, (11,), generator=generator)
-    groups = group_rows(labels, modalities, 3)
     for i in range(11):
-        assert groups.membership[i].tolist() == [modalities[i] == m for m in range(3)]
+        assert groups.membership(modalities, 3)[i].tolist() == [modalities[i] == m for m in range(3)]
         for j in range(11):
-            assert groups.same_identity[i, j] == (labels[i] == labels[j])
-            assert groups.same_cell[i, j] == (labels[i] == labels[j] and modalities[i] == modalities[j])
+            assert groups.same_identity(labels)[i, j] == (labels[i] == labels[j])
+            assert groups.same_modality(modalities)[i, j] == (modalities[i] == modalities[j])
 
 
 def test_row_of_unknown_modality_belongs_to_none() -> None:
-    assert not group_rows(torch.zeros(1).long(), torch.tensor([2]), 2).membership.any()
+    assert not groups.membership(torch.tensor([2]), 2).any()
 
 
 def test_streams_are_joined_in_order() -> None:

@@ -1,7 +1,5 @@
 """Means, rows around them, and the Gram matrix."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor
@@ -9,7 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import modinv
 from batches import make_batch
-from modinv.statistics import Statistics, statistics_of
+from modinv.statistics import statistics_of
 
 
 def test_means_and_rows_rebuild_the_features() -> None:
@@ -18,16 +16,21 @@ def test_means_and_rows_rebuild_the_features() -> None:
     assert statistics.counts.tolist() == [4, 6, 5]
     for modality in range(3):
         rows = features[modalities == modality]
-        torch.testing.assert_close(statistics.means[modality], rows.mean(0) - features.mean(0), rtol=0, atol=1e-14)
-        torch.testing.assert_close(statistics.rows[modalities == modality], rows - rows.mean(0), rtol=0, atol=1e-14)
+        torch.testing.assert_close(
+            statistics.centered.means[modality], rows.mean(0) - features.mean(0), rtol=0, atol=1e-14
+        )
+        torch.testing.assert_close(
+            statistics.centered.rows[modalities == modality], rows - rows.mean(0), rtol=0, atol=1e-14
+        )
 
 
 def test_gram_holds_the_inner_products_of_rows_and_means() -> None:
     statistics = statistics_of(*make_batch())
-    stacked = torch.cat([statistics.rows, statistics.means])
-    for i in range(len(stacked)):
-        for j in range(len(stacked)):
-            torch.testing.assert_close(statistics.gram[i, j], stacked[i].dot(stacked[j]), rtol=0, atol=1e-11)
+    rows, means = statistics.centered
+    for block, left, right in zip(statistics.gram, (rows, rows, means), (rows, means, means), strict=True):
+        for i in range(len(left)):
+            for j in range(len(right)):
+                torch.testing.assert_close(block[i, j], left[i].dot(right[j]), rtol=0, atol=1e-11)
 
 
 def test_row_gram_holds_the_inner_products_of_the_shifted_features() -> None:
@@ -45,28 +48,39 @@ def test_cell_sizes_count_rows_of_one_identity_and_modality() -> None:
         assert sizes[i] == ((labels == labels[i]) & (modalities == modalities[i])).sum()
 
 
-@pytest.mark.parametrize("read", [lambda s: s.rows, lambda s: s.means, lambda s: s.gram, lambda s: s.row_gram])
-def test_statistics_have_exact_gradients(read: Callable[[Statistics], Tensor]) -> None:
-    features, labels, modalities = make_batch((3, 4), dimension=3)
-    weights = torch.rand(9, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-
-    def total(rows: Tensor) -> Tensor:
-        # The shift is detached, which is exact for what does not move with a common offset: differences of the means.
-        part = read(statistics_of(rows, labels, modalities))
-        centered = part - part.mean(0) if part.shape[0] == 2 else part
-        return (weights[: part.shape[0], : part.shape[1]] * centered).sum()
-
-    offset_free = read(statistics_of(features + 1, labels, modalities))
-    torch.testing.assert_close(offset_free, read(statistics_of(features, labels, modalities)), rtol=0, atol=1e-12)
-    if offset_free.shape == (7, 3) or offset_free.shape == (2, 3):
-        assert torch.autograd.gradcheck(total, features.requires_grad_())
+def derived(rows: Tensor, labels: Tensor, modalities: Tensor) -> Tensor:
+    """Something that reads all blocks of the Gram matrix and does not move with a common offset."""
+    statistics = statistics_of(rows, labels, modalities)
+    gram = statistics.gram
+    generator = torch.Generator().manual_seed(3)
+    weights = [torch.rand(block.shape, dtype=torch.float64, generator=generator) for block in gram]
+    differences = gram.cross - gram.cross.mean(1, keepdim=True)
+    apart = gram.means - gram.means.mean(0)
+    apart = apart - apart.mean(1, keepdim=True)
+    parts = zip(weights, (gram.rows, differences, apart), strict=True)
+    return torch.stack([(weight * part).sum().square() for weight, part in parts]).sum()
 
 
 def test_gram_has_exact_first_and_second_derivatives() -> None:
-    rows = torch.rand(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(4)).requires_grad_()
-    gram = modinv.statistics._Gram.apply
-    assert torch.autograd.gradcheck(gram, rows)
-    assert torch.autograd.gradgradcheck(gram, rows)
+    features, labels, modalities = make_batch((3, 4), dimension=3)
+    features.requires_grad_()
+    assert torch.autograd.gradcheck(lambda rows: derived(rows, labels, modalities), features)
+    assert torch.autograd.gradgradcheck(lambda rows: derived(rows, labels, modalities), features)
+
+
+@pytest.mark.parametrize("precision", ["highest", "medium"])
+def test_statistics_do_not_use_reduced_precision_products(precision: str) -> None:
+    features, labels, modalities = make_batch((40, 40), dimension=512, dtype=torch.float32)
+    exact = statistics_of(features.double(), labels, modalities).gram.rows
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        gram = statistics_of(features, labels, modalities).gram.rows
+        rounded = features @ features.T
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert (gram - exact).abs().max() < 2e-6 * exact.abs().max()
+    assert rounded.dtype == torch.float32
 
 
 class _CountProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -184,9 +184,7 @@ def _color(generator: np.random.Generator, saturation: float) -> NDArray[np.floa
 def _skin(generator: np.random.Generator) -> Cloth:
     darkness = generator.uniform(0.45, 1.0)
     tone = darkness * np.array([0.93, 0.74, 0.62])
-    return _material(
-        tone, generator.uniform(0.62, 0.78)
-    )  # skin is bright in near-infrared whatever its color
+    return _material(tone, generator.uniform(0.62, 0.78))  # skin is bright in near-infrared whatever its color
 
 
 def _scalp(generator: np.random.Generator) -> Cloth:

@@ -50,9 +50,7 @@ class ResidualBlock(nn.Module):
         )
         same = in_channels == out_channels and stride == 1
         self.shortcut: nn.Module = (
-            nn.Identity()
-            if same
-            else nn.Sequential(*_convolution(in_channels, out_channels, 1, stride=stride))
+            nn.Identity() if same else nn.Sequential(*_convolution(in_channels, out_channels, 1, stride=stride))
         )
 
     def forward(self, maps: Tensor) -> Tensor:

@@ -129,9 +129,7 @@ def _leg(person: Person, hip: Values, swing: Values, frame: _Frame) -> Iterator[
     yield _Part(_limb(frame, hip, person.crotch, middle, bend, person.limb), person.lower)
     if person.trouser > 0.5:
         yield _Part(_limb(frame, middle, knee, end, person.crotch + length, person.limb * 0.85), person.lower)
-    yield _Part(
-        _limb(frame, end - 0.015, 0.97, end + 0.02 + 0.02 * swing, 0.975, person.limb * 0.7), person.shoes
-    )
+    yield _Part(_limb(frame, end - 0.015, 0.97, end + 0.02 + 0.02 * swing, 0.975, person.limb * 0.7), person.shoes)
 
 
 def _arm(person: Person, shoulder: Values, swing: Values, frame: _Frame) -> Iterator[_Part]:
@@ -169,9 +167,7 @@ def _satchel(person: Person, front: Values, girth: Values, frame: _Frame) -> Ite
     yield _Part(_limb(frame, place - 0.02, 0.5, place + 0.02, 0.5, 0.055), person.luggage)
 
 
-def _limb(
-    frame: _Frame, x0: Values, y0: Values | float, x1: Values, y1: Values | float, radius: float
-) -> Values:
+def _limb(frame: _Frame, x0: Values, y0: Values | float, x1: Values, y1: Values | float, radius: float) -> Values:
     """Cover what is within a radius of the segment from (x0, y0) to (x1, y1)."""
     dx, dy = x1 - x0, y1 - y0
     along = ((frame.across - x0) * dx + (frame.down - y0) * dy) / (dx * dx + dy * dy + 1e-9)
@@ -203,9 +199,7 @@ def _pattern(cloth: Cloth, pose: _Pose, frame: _Frame) -> Values:
         rings = np.sin(turn * frame.down + cloth.phase)
         stripes = np.sin(turn * (frame.across + 0.1 * np.sin(pose.view)) + cloth.phase)
         woven = rings * stripes
-        wave = {"rings": rings, "stripes": stripes, "checks": woven * 1.5, "dots": woven * 3 - 0.9}[
-            cloth.pattern
-        ]
+        wave = {"rings": rings, "stripes": stripes, "checks": woven * 1.5, "dots": woven * 3 - 0.9}[cloth.pattern]
     share: Values = np.clip(0.5 + 1.5 * wave, 0, 1).astype(np.float32)
     return share
 
@@ -218,9 +212,7 @@ def _background(camera: Camera, count: int, size: tuple[int, int], generator: np
     floor = place.floor.reflectances if camera.infrared else place.floor.colors
     start = generator.uniform(0, 0.6, (count, 1))
     seen = start + np.linspace(0, 0.4, width)[None, :]  # (N, W)
-    tone = place.tones[np.searchsorted(place.edges, seen) % len(place.tones)][
-        :, None, None, :
-    ]  # (N, 1, 1, W)
+    tone = place.tones[np.searchsorted(place.edges, seen) % len(place.tones)][:, None, None, :]  # (N, 1, 1, W)
     horizon = place.horizon + generator.normal(0, 0.02, (count, 1, 1, 1))
     below = (np.arange(height) / height)[None, None, :, None] > horizon  # (N, 1, H, 1)
     first, second = bands[:, :, None, None]  # (C, 1, 1)

@@ -161,9 +161,7 @@ class _Ranking(NamedTuple):
     tied: Tensor  # (q,)
 
 
-def _evaluate_chunk(
-    distance: Tensor, match: Tensor, valid: Tensor, groups: Tensor, level: CMCLevel
-) -> _QueryScores:
+def _evaluate_chunk(distance: Tensor, match: Tensor, valid: Tensor, groups: Tensor, level: CMCLevel) -> _QueryScores:
     if distance.isnan().any():
         raise ValueError(
             "distance holds NaN, which cannot be ranked; look for non-finite features or a diverged model."
@@ -225,9 +223,7 @@ def _at_least_float32(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def _check(
-    distance: Tensor, match: Tensor, valid: Tensor, identities: Tensor, max_rank: int, level: str
-) -> None:
+def _check(distance: Tensor, match: Tensor, valid: Tensor, identities: Tensor, max_rank: int, level: str) -> None:
     if level not in get_args(CMCLevel):
         raise ValueError(f"level must be one of {', '.join(get_args(CMCLevel))}, got {level!r}.")
     if isinstance(max_rank, bool) or not isinstance(max_rank, int) or max_rank < 1:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm  # type: ignore[import-untyped]
+from tqdm import tqdm
 
 __all__ = ["load_images"]
 
@@ -46,9 +46,7 @@ def _decode(path: Path, height: int, width: int) -> NDArray[np.uint8]:
         with Image.open(path) as file:
             image = file.convert("RGB")
     except OSError as error:
-        raise ValueError(
-            f"{path} must be an image file, but cannot be decoded ({error}): replace it."
-        ) from error
+        raise ValueError(f"{path} must be an image file, but cannot be decoded ({error}): replace it.") from error
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     pixels: NDArray[np.uint8] = np.array(image, dtype=np.uint8).transpose(2, 0, 1)  # (3, H, W)

@@ -5,8 +5,11 @@ from functools import partial
 from typing import Final, Literal, NamedTuple
 
 from torch import nn
+from typing_extensions import override
 
 import modinv
+from modinv.losses import GaussianTerms
+from modinv.statistics import Statistics
 
 __all__ = ["METHODS", "Method", "Place", "Term"]
 
@@ -37,6 +40,15 @@ class Method(NamedTuple):
         return any(term.reads == "enhanced" for term in self.terms.values())
 
 
+class MeansAlone(modinv.GaussianDistributionConsistencyLoss):
+    """The part of the distribution consistency loss that the means make, to see what the covariances add."""
+
+    @override
+    def read(self, statistics: Statistics) -> GaussianTerms:
+        terms = super().read(statistics)
+        return terms._replace(total=terms.mean)
+
+
 # AGW's loss; the baseline is AGW without its attention.
 _TRIPLET: Final = {"triplet": Term("features", 1.0, modinv.WeightedRegularizedTripletLoss)}
 _ENHANCING: Final = {"intra_modality": Term("enhanced", 1.0, modinv.IntraModalityLoss)}
@@ -47,10 +59,13 @@ _WASSERSTEIN: Final = partial(
 _CONSISTENCY: Final = {"distribution": Term("embedding", 2.0, _WASSERSTEIN, warmup=0.4)}
 _CENTER: Final = {"hetero_center": Term("features", 1.0, modinv.HeteroCenterTripletLoss)}
 
+_MEANS: Final = {"means": Term("embedding", 2.0, MeansAlone, warmup=0.4)}
+
 METHODS: Final[Mapping[str, Method]] = {
     "baseline": Method("baseline", _TRIPLET),
     "enhancing": Method("+ intra-modality enhancing", _TRIPLET | _ENHANCING),
     "consistency": Method("+ distribution consistency", _TRIPLET | _CONSISTENCY),
     "both": Method("+ both", _TRIPLET | _ENHANCING | _CONSISTENCY),
+    "means": Method("+ means alone", _TRIPLET | _MEANS),
     "full": Method("+ both + hetero-center triplet", _TRIPLET | _ENHANCING | _CONSISTENCY | _CENTER),
 }

@@ -227,9 +227,7 @@ def _check_permutation(key: tuple[int, int], numbers: list[int], rows: NDArray[A
         raise ValueError(f"{place}: shots={shots} needs as many images, got {len(numbers)}; use fewer shots.")
 
 
-def _agw_gallery(
-    cells: Mapping[tuple[int, int], dict[int, int]], cameras: tuple[int, ...], seed: int
-) -> list[int]:
+def _agw_gallery(cells: Mapping[tuple[int, int], dict[int, int]], cameras: tuple[int, ...], seed: int) -> list[int]:
     generator = random.Random(seed)  # one stream over the cells visited: indoor is no subset of all
     walk = sorted((identity, camera) for camera, identity in cells if camera in cameras)
     return [generator.choice(list(cells[camera, identity].values())) for identity, camera in walk]
@@ -256,8 +254,6 @@ def _check(
         raise ValueError(f"gallery='agw' is defined for shots=1 only, got {shots}; use gallery='official'.")
     shapes = {np.shape(array) for array in (identities, cameras, numbers)}
     if len(shapes) != 1 or identities.ndim != 1:
-        raise ValueError(
-            f"identities, cameras and numbers must be three vectors of one length, got {sorted(shapes)}."
-        )
+        raise ValueError(f"identities, cameras and numbers must be three vectors of one length, got {sorted(shapes)}.")
     if len(cameras) and not 1 <= cameras.min() <= cameras.max() <= len(_SYSU_LOCATIONS):
         raise ValueError(f"cameras must be 1 to 6, got {cameras.min()} to {cameras.max()}; count from 1.")

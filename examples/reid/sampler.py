@@ -94,9 +94,7 @@ def _deal(cards: list[int], count: int, generator: np.random.Generator) -> Itera
         yield hand
 
 
-def _rows_of_cells(
-    labels: NDArray[np.int64], modalities: NDArray[np.int64]
-) -> dict[tuple[int, int], list[int]]:
+def _rows_of_cells(labels: NDArray[np.int64], modalities: NDArray[np.int64]) -> dict[tuple[int, int], list[int]]:
     rows: dict[tuple[int, int], list[int]] = {}
     for row, cell in enumerate(zip(labels.tolist(), modalities.tolist(), strict=True)):
         rows.setdefault(cell, []).append(row)
@@ -105,13 +103,9 @@ def _rows_of_cells(
 
 def _pool(cells: dict[tuple[int, int], list[int]], modalities: list[int], least: int) -> list[int]:
     known = sorted({identity for identity, _ in cells})
-    complete = [
-        identity for identity in known if all((identity, modality) in cells for modality in modalities)
-    ]
+    complete = [identity for identity in known if all((identity, modality) in cells for modality in modalities)]
     if len(known) < least:
-        raise ValueError(
-            f"A batch takes {least} identities, but the data has {len(known)}: lower the number."
-        )
+        raise ValueError(f"A batch takes {least} identities, but the data has {len(known)}: lower the number.")
     return complete if len(complete) >= least else known
 
 

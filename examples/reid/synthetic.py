@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
-import scipy.io  # type: ignore[import-untyped]
+import scipy.io
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm  # type: ignore[import-untyped]
+from tqdm import tqdm
 
 from reid.appearance import Camera, draw_camera, draw_person, draw_place
 from reid.drawing import draw_images
@@ -157,9 +157,7 @@ def _checked(options: _Options) -> _Options:
             f"size must be (height, width) of at least {least.size} pixels, but is {options.size}: raise it."
         )
     if options.images_per_camera > 253:  # two more may be drawn, and a permutation is stored in bytes
-        raise ValueError(
-            f"images_per_camera must be at most 253, but is {options.images_per_camera}: lower it."
-        )
+        raise ValueError(f"images_per_camera must be at most 253, but is {options.images_per_camera}: lower it.")
     return options
 
 
@@ -238,9 +236,7 @@ def _cells(options: _Options) -> Iterator[_Cell]:
         images = options.images_per_camera + generator.integers(0, 3, len(_CAMERAS))
         seen[3] |= not (seen[0] or seen[1] or seen[4])
         seen[5] |= not seen[2]
-        yield from (
-            _Cell(identity, camera, int(images[camera - 1])) for camera in _CAMERAS if seen[camera - 1]
-        )
+        yield from (_Cell(identity, camera, int(images[camera - 1])) for camera in _CAMERAS if seen[camera - 1])
 
 
 def _write_splits(folder: Path, options: _Options) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple, get_args
 
 import numpy as np
-import scipy.io  # type: ignore[import-untyped]
+import scipy.io
 from numpy.typing import NDArray
 
 __all__ = ["INFRARED_CAMERAS", "VISIBLE_CAMERAS", "ImageList", "Split", "read_images", "read_permutations"]
@@ -55,9 +55,7 @@ def read_images(root: Path, split: Split) -> ImageList:
         ValueError: when the split is unknown, has no image, or its list of identities cannot be read.
     """
     if split not in get_args(Split):
-        raise ValueError(
-            f"split must be one of {', '.join(get_args(Split))}, but is {split!r}: choose one of these."
-        )
+        raise ValueError(f"split must be one of {', '.join(get_args(Split))}, but is {split!r}: choose one of these.")
     _check_layout(root)
     parts = ("train", "val") if split == "trainval" else (split,)
     identities = sorted({identity for part in parts for identity in _read_identities(root, part)})
@@ -105,9 +103,7 @@ def read_permutations(root: Path) -> dict[tuple[int, int], NDArray[np.int64]] | 
 def _check_layout(root: Path) -> None:
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder: {_EXPECTED}.")
-    wanted = [f"cam{camera}" for camera in _CAMERAS] + [
-        f"exp/{part}_id.txt" for part in ("train", "val", "test")
-    ]
+    wanted = [f"cam{camera}" for camera in _CAMERAS] + [f"exp/{part}_id.txt" for part in ("train", "val", "test")]
     missing = [name for name in wanted if not (root / name).exists()]
     if missing:
         found = sorted(entry.name for entry in root.iterdir())

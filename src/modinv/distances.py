@@ -11,10 +11,12 @@ from modinv.statistics import Statistics
 
 __all__ = [
     "center_distances",
+    "diagonal",
     "farthest",
     "nearest",
     "row_distances",
     "safe_sqrt",
+    "squared_distances",
     "squared_distances_to_centers",
     "squared_norms",
 ]
@@ -22,7 +24,7 @@ __all__ = [
 
 def row_distances(statistics: Statistics) -> Tensor:
     """Return the distances |x_i - x_j| between all rows, (N, N)."""
-    return safe_sqrt(_squared_distances(statistics.row_gram))
+    return safe_sqrt(squared_distances(statistics.row_gram))
 
 
 def center_distances(statistics: Statistics) -> Tensor:
@@ -32,25 +34,24 @@ def center_distances(statistics: Statistics) -> Tensor:
     depend on the data are never made.
     """
     averaging = _cell_averaging(statistics)  # (N, N)
-    return safe_sqrt(_squared_distances(averaging @ statistics.row_gram @ averaging.T))
+    return safe_sqrt(squared_distances(averaging @ statistics.row_gram @ averaging.T))
 
 
 def squared_distances_to_centers(statistics: Statistics) -> Tensor:
     """Return the squared distance |x_i - c(i)|^2 of each row to its own cell's center, (N,)."""
     averaging = _cell_averaging(statistics)
     around = torch.eye(len(averaging), dtype=averaging.dtype, device=averaging.device) - averaging
-    return _diagonal(around @ statistics.row_gram @ around.T).clamp(min=0)
+    return diagonal(around @ statistics.row_gram @ around.T).clamp(min=0)
 
 
 def squared_norms(statistics: Statistics) -> Tensor:
     """Return the squared distance |z_i|^2 of each row to its modality's mean, (N,)."""
-    num_rows = statistics.rows.shape[0]
-    return _diagonal(statistics.gram[:num_rows, :num_rows])
+    return diagonal(statistics.gram.rows)
 
 
 def _cell_averaging(statistics: Statistics) -> Tensor:
     """Return the matrix that replaces each row by the mean of its cell, (N, N)."""
-    same = statistics.groups.same_cell.to(statistics.rows.dtype)
+    same = statistics.same_cell.to(statistics.dtype)
     return same / statistics.cell_sizes[:, None]
 
 
@@ -73,11 +74,12 @@ def safe_sqrt(squares: Tensor) -> Tensor:
     return squares.masked_fill(flat, 1).sqrt().masked_fill(flat, 0)
 
 
-def _squared_distances(gram: Tensor) -> Tensor:
-    squares = _diagonal(gram)
+def squared_distances(gram: Tensor) -> Tensor:
+    """Return |v_i - v_j|^2 from the inner products v_i . v_j, both (N, N)."""
+    squares = diagonal(gram)
     return squares[:, None] + squares - 2 * gram
 
 
-def _diagonal(gram: Tensor) -> Tensor:
+def diagonal(gram: Tensor) -> Tensor:
     """Return the diagonal without ``Tensor.diagonal``, whose compiled gradient is wrong here in torch 2.13 on CPU."""
     return (gram * torch.eye(gram.shape[0], dtype=gram.dtype, device=gram.device)).sum(1)

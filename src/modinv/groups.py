@@ -15,11 +15,12 @@ __all__ = [
     "INFRARED",
     "VISIBLE",
     "Batch",
-    "Groups",
     "batch_from_streams",
-    "group_rows",
+    "membership",
     "modalities_from_blocks",
     "modalities_from_cameras",
+    "same_identity",
+    "same_modality",
 ]
 
 VISIBLE = 0
@@ -34,37 +35,31 @@ class Batch(NamedTuple):
     modalities: Tensor  # (N,)
 
 
-class Groups(NamedTuple):
-    """Who belongs together in a batch of N rows and M modalities."""
-
-    same_identity: Tensor  # (N, N) bool
-    same_cell: Tensor  # (N, N) bool: same identity and same modality
-    membership: Tensor  # (N, M) bool: row i is of modality m
-
-
-def group_rows(labels: Tensor, modalities: Tensor, num_modalities: int) -> Groups:
-    """Compare all rows with each other.
-
-    Args:
-        labels: identity of each row, integers (N,).
-        modalities: modality of each row, integers (N,) from 0 to ``num_modalities`` - 1.
-        num_modalities: M.
-
-    Returns:
-        The three tables; a row whose modality is out of range belongs to no modality.
+def same_identity(labels: Tensor) -> Tensor:
+    """Return which rows show the same identity, bool (N, N).
 
     Example:
         >>> import torch
-        >>> groups = group_rows(torch.tensor([7, 7, 9]), torch.tensor([0, 1, 1]), 2)
-        >>> groups.same_identity.int().tolist()
+        >>> same_identity(torch.tensor([7, 7, 9])).int().tolist()
         [[1, 1, 0], [1, 1, 0], [0, 0, 1]]
-        >>> groups.membership.int().tolist()
-        [[1, 0], [0, 1], [0, 1]]
     """
-    same_identity = labels[:, None] == labels  # (N, N)
-    same_cell = same_identity & (modalities[:, None] == modalities)  # (N, N)
-    membership = modalities[:, None] == torch.arange(num_modalities, device=modalities.device)  # (N, M)
-    return Groups(same_identity, same_cell, membership)
+    return labels[:, None] == labels
+
+
+def same_modality(modalities: Tensor) -> Tensor:
+    """Return which rows are of the same modality, bool (N, N)."""
+    return modalities[:, None] == modalities
+
+
+def membership(modalities: Tensor, num_modalities: int) -> Tensor:
+    """Return which rows are of which modality, bool (N, M); a row out of range is of none.
+
+    Example:
+        >>> import torch
+        >>> membership(torch.tensor([0, 1, 2]), 2).int().tolist()
+        [[1, 0], [0, 1], [0, 0]]
+    """
+    return modalities[:, None] == torch.arange(num_modalities, device=modalities.device)
 
 
 def batch_from_streams(*streams: tuple[Tensor, Tensor]) -> Batch:

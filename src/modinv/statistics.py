@@ -2,73 +2,110 @@
 
 With N rows, M modalities, modality m(i) of row i and n_m rows in it:
 
+    mu_m = (1 / n_m) sum_i x_i - shift   means (M, D), around one common shift
     z_i  = x_i - mu_m(i)                 rows (N, D)
-    mu_m = (1 / n_m) sum_i x_i - shift   means (M, D), around one common detached shift
     G    = [z; mu] [z; mu]^T             gram (N + M, N + M), one matrix product
 
 Distances between rows, between the centers of cells, and every Gaussian divergence between modalities with full
-covariance are functions of G, so that a sum of losses costs one matrix product forward and one backward. The shift
-(the mean of all rows) keeps float32 exact under a common offset; its derivative cancels, so it is detached.
+covariance are functions of G, so that a sum of losses costs one matrix product in each direction, dX = H [z; mu] back.
+The shift (the mean of all rows) keeps float32 exact under a common offset; its derivative cancels.
+
+Products over the features are made in float32, all that is N x N after them in float64: there it costs next to nothing,
+and neither autocast nor TF32 can round it.
 """
 
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from modinv import groups
 from modinv._checks import check_batch, host_values
-from modinv.groups import Groups, group_rows
 
-__all__ = ["Statistics", "full_precision", "statistics_of"]
+__all__ = ["Centered", "Gram", "Statistics", "full_precision", "statistics_of"]
+
+
+class Gram(NamedTuple):
+    """Inner products of the rows and of the means, each around the mean that is taken off them."""
+
+    rows: Tensor  # (N, N): z_i . z_j
+    cross: Tensor  # (N, M): z_i . mu_m
+    means: Tensor  # (M, M): mu_m . mu_m'
+
+
+class Centered(NamedTuple):
+    """Features around the mean of their modality."""
+
+    rows: Tensor  # (N, D): z_i
+    means: Tensor  # (M, D): mu_m, zero for a modality without rows
 
 
 class Statistics:
     """What the losses read of one batch; each part is computed when it is first asked for, then kept.
 
-    Attributes:
-        groups: who belongs together.
+    Args:
+        features: (N, D), float32 or float64.
+        labels: integers (N,).
+        modalities: integers (N,).
+        num_modalities: M.
         resolution: relative rounding error of the features as they came, before they were made float32.
-        membership: the modality of each row as 0 and 1, float (N, M).
-        counts: rows of each modality, float (M,).
-        cell_sizes: rows in the cell of each row, float (N,).
-        rows: each row minus its modality's mean, (N, D).
-        means: mean of each modality minus the common shift, (M, D); zero for a modality without rows.
     """
 
-    def __init__(self, features: Tensor, groups: Groups, resolution: float) -> None:
-        self.groups = groups
+    def __init__(
+        self, features: Tensor, labels: Tensor, modalities: Tensor, num_modalities: int, resolution: float
+    ) -> None:
+        self.features = features
+        self.labels = labels
+        self.modalities = modalities
         self.resolution = resolution
-        self.membership = groups.membership.to(features.dtype)  # (N, M)
+        # The type of the N x N algebra; Apple's GPUs have no float64.
+        self.dtype = torch.float64 if features.device.type != "mps" else torch.float32
+        members = groups.membership(modalities, num_modalities)
+        self.membership = members.to(self.dtype)  # (N, M): the modality of each row as 0 and 1
+        if host_values(modalities) is None:  # nobody has looked for rows of an unknown modality: make them seen
+            self.membership = self.membership.where(members.any(1, keepdim=True), torch.nan)
         self.counts = self.membership.sum(0)  # (M,)
-        shifted = features - features.detach().mean(0)  # (N, D)
-        self.means = (self.membership.T @ shifted) / self.counts.clamp(min=1)[:, None]  # (M, D)
-        self.rows = shifted - self.membership @ self.means  # (N, D)
-        self.cell_sizes = groups.same_cell.sum(1).to(features.dtype)  # (N,)
-        self._gram: Tensor | None = None
-        self._row_gram: Tensor | None = None
+        self.averaging = self.membership / self.counts.clamp(min=1)  # (N, M): averaging.T takes rows to means
 
-    @property
-    def gram(self) -> Tensor:
-        """Inner products of the rows and, after them, the means: (N + M, N + M)."""
-        if self._gram is None:
-            self._gram = _Gram.apply(torch.cat([self.rows, self.means]))  # type: ignore[no-untyped-call]
-        return self._gram
+    @cached_property
+    def same_identity(self) -> Tensor:
+        """Which rows show the same identity, bool (N, N)."""
+        return groups.same_identity(self.labels)
 
-    @property
+    @cached_property
+    def same_cell(self) -> Tensor:
+        """Which rows show the same identity in the same modality, bool (N, N)."""
+        return self.same_identity & groups.same_modality(self.modalities)
+
+    @cached_property
+    def cell_sizes(self) -> Tensor:
+        """Rows in the cell of each row, (N,)."""
+        return self.same_cell.sum(1).to(self.dtype)
+
+    @cached_property
+    def centered(self) -> Centered:
+        """The rows and means themselves, for what does not go through the Gram matrix."""
+        kind = _product_type(self.features)
+        return Centered(*_center(self.features.to(kind), self.membership.to(kind), self.averaging.to(kind)))
+
+    @cached_property
+    def gram(self) -> Gram:
+        """The Gram matrix of rows and means in its three blocks."""
+        rows, cross, means, *_ = _Gram.apply(self.features, self.membership, self.averaging)  # type: ignore[no-untyped-call]
+        return Gram(rows, cross, means)
+
+    @cached_property
     def row_gram(self) -> Tensor:
-        """Inner products of the features around the common shift, x_i = z_i + mu_m(i): (N, N)."""
-        if self._row_gram is None:
-            num_rows = self.rows.shape[0]
-            within = self.gram[:num_rows, :num_rows]
-            across = self.membership @ self.gram[num_rows:, :num_rows]  # (N, N): mu_m(i) . z_j
-            between = self.membership @ self.gram[num_rows:, num_rows:] @ self.membership.T
-            self._row_gram = within + across + across.T + between
-        return self._row_gram
+        """Inner products of the features around the common shift, z_i + mu_m(i), (N, N)."""
+        rows, cross, means = self.gram
+        across = self.membership @ cross.T  # (N, N): mu_m(i) . z_j
+        return rows + across + across.T + self.membership @ means @ self.membership.T
 
     @property
     def zero(self) -> Tensor:
-        """A zero that hangs on the graph, and is NaN where a feature is not finite."""
-        return 0.0 * (self.means * self.means).sum()
+        """A zero that hangs on the graph of the Gram matrix, and is NaN where a feature is not finite."""
+        return 0.0 * self.gram.means.sum()
 
 
 def statistics_of(
@@ -91,10 +128,7 @@ def statistics_of(
     resolution = torch.finfo(features.dtype).eps
     # Half-precision sums lose the variance (at offset 100 all of it in bfloat16), so statistics are float32 at least.
     features = features if features.dtype == torch.float64 else features.float()
-    groups = group_rows(labels, modalities, num_modalities)
-    if host_values(modalities) is None:
-        features = features.where(groups.membership.any(1, keepdim=True), torch.nan)
-    return Statistics(features, groups, resolution)
+    return Statistics(features, labels, modalities, num_modalities, resolution)
 
 
 def full_precision(features: Tensor) -> torch.autocast:
@@ -103,20 +137,71 @@ def full_precision(features: Tensor) -> torch.autocast:
     return torch.autocast(device_type, enabled=False)
 
 
+def _product_type(features: Tensor) -> torch.dtype:
+    """Return the type for products over the features: float64 where the user lets float32 products be rounded."""
+    backend = torch.backends.cuda.matmul if features.is_cuda else torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    return features.dtype if backend.fp32_precision in ("none", "ieee") else torch.float64
+
+
+def _center(features: Tensor, membership: Tensor, averaging: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each row minus its modality's mean (N, D), and the means (M, D) around a common shift."""
+    shifted = features - features.mean(0).detach()
+    means = averaging.T @ shifted
+    return shifted - membership @ means, means
+
+
+def _stack(features: Tensor, membership: Tensor, averaging: Tensor) -> Tensor:
+    """Return what :func:`_center` does, one above the other (N + M, D), with the fewest passes over the features."""
+    num_rows, dimension = features.shape
+    stacked = features.new_empty(num_rows + averaging.shape[1], dimension)
+    rows, means = stacked[:num_rows], stacked[num_rows:]
+    torch.sub(features, features.mean(0), out=rows)
+    torch.mm(averaging.T, rows, out=means)
+    rows.addmm_(membership, means, alpha=-1)
+    return stacked
+
+
 class _Gram(torch.autograd.Function):
-    """T T^T, with one matrix product in the backward pass: dT = (R + R^T) T."""
+    """The Gram matrix of centered rows and means, with one product over the features in each direction."""
 
     @staticmethod
-    def forward(rows: Tensor) -> Tensor:
-        return rows @ rows.T
+    def forward(features: Tensor, membership: Tensor, averaging: Tensor) -> tuple[Tensor, ...]:
+        kind, num_rows = _product_type(features), len(features)
+        stacked = _stack(features.to(kind), membership.to(kind), averaging.to(kind))
+        gram = (stacked @ stacked.T).to(membership.dtype)
+        return gram[:num_rows, :num_rows], gram[:num_rows, num_rows:], gram[num_rows:, num_rows:], stacked
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(output[3])
+        ctx.save_for_backward(*inputs, output[3])
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        (rows,) = ctx.saved_tensors
-        with full_precision(rows):
-            gradient: Tensor = (gradients[0] + gradients[0].T) @ rows
-        return gradient
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor, None, None]:
+        features, membership, averaging, stacked = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative needs the way from the features to rows and means
+            kinds = (part.to(stacked.dtype) for part in ctx.saved_tensors[:3])
+            stacked = torch.cat(_center(*kinds))
+        with full_precision(features):
+            weights = _row_weights(_materialize(gradients, membership), membership, averaging)
+            return (weights.to(stacked.dtype) @ stacked).to(features.dtype), None, None
+
+
+def _row_weights(gradient: Gram, membership: Tensor, averaging: Tensor) -> Tensor:
+    """Return H (N, N + M) with dX = H [z; mu]: the derivative of the products, led back through the centering.
+
+    dz = (R + R^T) z + C mu and dmu = C^T z + (S + S^T) mu; with z = x - O mu and mu = A^T x that is
+    dx = dz + A (dmu - O^T dz).
+    """
+    to_rows = torch.cat([gradient.rows + gradient.rows.T, gradient.cross], dim=1)  # (N, N + M)
+    to_means = torch.cat([gradient.cross.T, gradient.means + gradient.means.T], dim=1)  # (M, N + M)
+    return torch.addmm(to_rows, averaging, to_means - membership.T @ to_rows)
+
+
+def _materialize(gradients: tuple[Tensor | None, ...], membership: Tensor) -> Gram:
+    """Put zeros where a block of the Gram matrix was not read."""
+    num_rows, num_modalities = membership.shape
+    shapes = ((num_rows, num_rows), (num_rows, num_modalities), (num_modalities, num_modalities))
+    blocks = zip(shapes, gradients[:3], strict=True)
+    return Gram(*(membership.new_zeros(shape) if block is None else block for shape, block in blocks))

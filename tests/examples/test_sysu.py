@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.io  # type: ignore[import-untyped]
+import scipy.io
 
 from reid.sysu import read_images, read_permutations
 

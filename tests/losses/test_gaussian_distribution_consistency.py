@@ -66,7 +66,8 @@ def dense_value(features: Tensor, modalities: Tensor, divergence: str, shrinkage
     if divergence == "jeffreys":
         normals = [torch.distributions.MultivariateNormal(m, c) for m, c in zip(means, covariances, strict=True)]
         both = [torch.distributions.kl_divergence(normals[a], normals[1 - a]) for a in range(2)]
-        return torch.stack(both).mean() / len(delta)
+        mean: Tensor = torch.stack(both).mean() / len(delta)
+        return mean
     values, vectors = torch.linalg.eigh(covariances[0])
     root = vectors * values.sqrt() @ vectors.T
     cross = torch.linalg.eigvalsh(root @ covariances[1] @ root).sqrt().sum()

@@ -29,7 +29,7 @@ def gaussians_of(statistics: Statistics, covariance: str, shrinkage: float) -> G
         covariance: ``"full"``: sample space while N <= D, feature space beyond; or ``"diagonal"``.
         shrinkage: alpha in [0, 1].
     """
-    num_rows, dimension = statistics.rows.shape
+    num_rows, dimension = statistics.features.shape
     if covariance == "diagonal":
         return DiagonalGaussians(statistics, shrinkage)
     return SampleGaussians(statistics, shrinkage) if num_rows <= dimension else FeatureGaussians(statistics, shrinkage)

@@ -20,9 +20,10 @@ class DiagonalGaussians(Gaussians):
 
     def __init__(self, statistics: Statistics, shrinkage: float) -> None:
         degrees = (statistics.counts - 1).clamp(min=1)  # (M,)
-        squares = statistics.membership.T @ statistics.rows.square()  # (M, D)
-        variances = squares / degrees[:, None]
-        self.means = statistics.means  # (M, D)
+        rows, means = statistics.centered
+        squares = statistics.membership.T.to(rows.dtype) @ rows.square()  # (M, D)
+        variances = squares.to(statistics.dtype) / degrees[:, None]
+        self.means = means.to(statistics.dtype)  # (M, D)
         self._raw = variances
         self._shrinkage = shrinkage
         self._resolution = statistics.resolution

@@ -20,10 +20,10 @@ class FeatureGaussians(Gaussians):
     """
 
     def __init__(self, statistics: Statistics, shrinkage: float) -> None:
-        self.dimension = statistics.rows.shape[1]
+        rows, self.means = statistics.centered  # (N, D), (M, D)
+        self.dimension = rows.shape[1]
         weights = statistics.membership * (statistics.counts - 1).clamp(min=1).rsqrt()  # (N, M)
-        self.rows = weights.T[:, :, None] * statistics.rows  # (M, N, D): Sigma_a = rows_a^T rows_a
-        self.means = statistics.means  # (M, D)
+        self.rows = weights.T[:, :, None].to(rows.dtype) * rows  # (M, N, D): Sigma_a = rows_a^T rows_a
         self.shrinkage = shrinkage
         self.covariances = self.rows.mT @ self.rows  # (M, D, D)
         self.identity = torch.eye(self.dimension, dtype=self.rows.dtype, device=self.rows.device)

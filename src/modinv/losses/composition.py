@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from modinv._checks import check_number
-from modinv.losses.loss import Loss
+from modinv.losses.loss import Loss, in_type_of
 from modinv.statistics import full_precision, statistics_of
 
 __all__ = ["WeightedLosses"]
@@ -62,8 +62,8 @@ class WeightedLosses(nn.Module):
                 name: loss.read(statistics).total if isinstance(loss, Loss) else loss(features, labels, modalities)
                 for name, loss in self.losses.items()
             }
-        total = sum((self.weights[name] * value for name, value in values.items()), statistics.zero)
-        return self._make_terms(total, **values)
+            total = sum((self.weights[name] * value for name, value in values.items()), statistics.zero)
+            return in_type_of(statistics.features, self._make_terms(total, **values))
 
     @override
     def forward(self, features: Tensor, labels: Tensor, modalities: Tensor) -> Tensor:

@@ -145,12 +145,11 @@ class GaussianDistributionConsistencyLoss(Loss):
         choice = _DIVERGENCES[self.divergence]
         gaussians = divergences.gaussians_of(statistics, self.covariance, self.shrinkage)
         present = statistics.counts >= choice.least_count  # (M,)
-        pairs = (present[:, None] & present).triu(1)  # (M, M)
-        scale = statistics.rows.shape[1] * pairs.sum().clamp(min=1)
-        mean, covariance = (
-            (part.where(pairs, 0).sum() / scale).to(statistics.rows.dtype) for part in choice.parts(gaussians)
-        )
-        return GaussianTerms(mean + covariance + statistics.zero, mean, covariance)
+        pairs = (present[:, None] & present).triu(1).to(statistics.dtype)  # (M, M)
+        # A weight of zero, not a mask: what is not finite must arrive even where nothing can be compared.
+        weights = pairs / (statistics.features.shape[1] * pairs.sum().clamp(min=1))
+        mean, covariance = ((part * weights).sum().to(statistics.dtype) for part in choice.parts(gaussians))
+        return GaussianTerms(mean + covariance, mean, covariance)
 
     @override
     def extra_repr(self) -> str:

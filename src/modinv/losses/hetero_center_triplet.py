@@ -74,9 +74,9 @@ class HeteroCenterTripletLoss(Loss):
 
     @override
     def read(self, statistics: Statistics) -> HeteroCenterTripletTerms:
-        same_identity, same_cell, _ = statistics.groups
+        same_identity = statistics.same_identity
         distances = center_distances(statistics)  # (N, N)
-        partners = same_identity & ~same_cell
+        partners = same_identity & ~statistics.same_cell
         anchors = partners.any(1) & ~same_identity.all(1)  # (N,)
         positive = farthest(distances, partners)
         negative = nearest(distances, ~same_identity)

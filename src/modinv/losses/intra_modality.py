@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from modinv._checks import check_number
 from modinv.distances import center_distances, nearest, squared_distances_to_centers, squared_norms
+from modinv.groups import same_modality
 from modinv.losses.loss import Loss
 from modinv.statistics import Statistics
 
@@ -82,15 +83,13 @@ class IntraModalityLoss(Loss):
 
     @override
     def read(self, statistics: Statistics) -> IntraModalityTerms:
-        same_identity = statistics.groups.same_identity
         membership, counts = statistics.membership, statistics.counts
         spread = _spread(statistics)  # (N,)
         present = (counts > 0).sum().clamp(min=1)
         share = (membership / counts.clamp(min=1)).sum(1) / present  # (N,)
         compactness = (share * squared_distances_to_centers(statistics) / spread).sum()
 
-        same_modality = membership @ membership.T > 0  # (N, N)
-        rivals = same_modality & ~same_identity
+        rivals = same_modality(statistics.modalities) & ~statistics.same_identity  # (N, N)
         lack = torch.relu(self.margin - nearest(center_distances(statistics), rivals) / spread.sqrt())  # (N,)
         votes = rivals.any(1) / statistics.cell_sizes  # (N,): a cell's rows share one vote
         centers = membership.T @ votes  # (M,)

@@ -1,6 +1,6 @@
 """What all losses are: a module that reads the statistics of a batch and returns its terms."""
 
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor, nn
 from typing_extensions import override
@@ -8,16 +8,7 @@ from typing_extensions import override
 from modinv._checks import check_count
 from modinv.statistics import Statistics, full_precision, statistics_of
 
-__all__ = ["Loss", "Terms"]
-
-
-class Terms(Protocol):
-    """The terms of a loss: a NamedTuple of scalars, ``total`` first."""
-
-    @property
-    def total(self) -> Tensor:
-        """The loss."""
-        ...
+__all__ = ["Loss", "in_type_of"]
 
 
 class Loss(nn.Module):
@@ -36,7 +27,10 @@ class Loss(nn.Module):
         self.num_modalities = None if num_modalities is None else check_count("num_modalities", num_modalities)
 
     def read(self, statistics: Statistics) -> Any:
-        """Return the terms of a batch whose statistics are at hand, a NamedTuple with ``total`` first."""
+        """Return the terms of a batch whose statistics are at hand, a NamedTuple with ``total`` first.
+
+        They come in the type of the N x N algebra, :attr:`Statistics.dtype`.
+        """
         raise NotImplementedError
 
     def terms(self, features: Tensor, labels: Tensor, modalities: Tensor) -> Any:
@@ -48,9 +42,15 @@ class Loss(nn.Module):
             modalities: (N,) integers, 0 visible, 1 infrared.
         """
         with full_precision(features):
-            return self.read(statistics_of(features, labels, modalities, self.num_modalities))
+            statistics = statistics_of(features, labels, modalities, self.num_modalities)
+            return in_type_of(statistics.features, self.read(statistics))
 
     @override
     def forward(self, features: Tensor, labels: Tensor, modalities: Tensor) -> Tensor:
         total: Tensor = self.terms(features, labels, modalities).total
         return total
+
+
+def in_type_of(features: Tensor, terms: Any) -> Any:
+    """Return the terms in the type of the features, a NamedTuple like the one that came."""
+    return type(terms)(*(term.to(features.dtype) for term in terms))

@@ -70,7 +70,7 @@ class WeightedRegularizedTripletLoss(Loss):
 
     @override
     def read(self, statistics: Statistics) -> WeightedRegularizedTripletTerms:
-        same_identity = statistics.groups.same_identity
+        same_identity = statistics.same_identity
         distances = row_distances(statistics)  # (N, N)
         anchors = ~same_identity.all(1)  # (N,)
         positive = _weighted(distances, distances, same_identity)

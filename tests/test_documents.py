@@ -1,0 +1,36 @@
+"""What the README and the docs show is run as it stands."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_blocks_run_in_order(page: Path) -> None:
+    namespace: dict[str, object] = {}
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL):
+        exec(compile(block, str(page), "exec"), namespace)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]*)(?:#[^)]*)?\)", page.read_text()):
+        assert not target or (page.parent / target).exists(), target
+
+
+def test_readme_use_of_the_library_is_eight_lines() -> None:
+    block = re.search(r"^```python\n(.*?)^```", PAGES[0].read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert block is not None
+    assert len(block[1].splitlines()) == 8
+
+
+def test_readme_commands_name_files_that_exist() -> None:
+    commands = re.findall(r"^python -m pip install .*$", PAGES[0].read_text(), flags=re.MULTILINE)
+    assert len(commands) == 2
+    for command in commands:
+        for name in re.findall(r"-r (\S+)|python (examples/\S+)", command):
+            assert (ROOT / (name[0] or name[1])).exists()
