@@ -4,6 +4,7 @@ from itertools import combinations
 
 import mpmath
 import numpy as np
+import sklearn.covariance
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -11,21 +12,76 @@ from torch import Tensor
 Array = NDArray[np.float64]
 
 
-def modality_gaussians(
-    features: Tensor, modalities: Tensor, shrinkage: float, covariance: str
-) -> list[tuple[Array, Array]]:
+Gaussian = tuple[Array, Array]  # mean (D,), covariance (D, D)
+
+
+def modality_gaussians(features: Tensor, modalities: Tensor, shrinkage: float | str, covariance: str) -> list[Gaussian]:
     """Mean and shrunk covariance of each modality that has rows."""
-    gaussians = []
-    for modality in sorted(set(modalities.tolist())):
-        rows = features[modalities == modality].double().detach().numpy()
-        matrix = np.cov(rows, rowvar=False) if len(rows) > 1 else np.zeros(2 * rows.shape[1:])
-        matrix = np.atleast_2d(matrix)
-        if covariance == "diagonal":
-            matrix = np.diag(np.diag(matrix))
-        size = len(matrix)
-        matrix = (1 - shrinkage) * matrix + shrinkage * np.trace(matrix) / size * np.eye(size)
-        gaussians.append((rows.mean(0), matrix))
-    return gaussians
+    groups = [_rows(features[modalities == modality]) for modality in _distinct(modalities)]
+    return [(rows.mean(0), _shape(_covariance(rows), rows, shrinkage, covariance)) for rows in groups]
+
+
+def comparisons(
+    features: Tensor,
+    labels: Tensor,
+    modalities: Tensor,
+    level: str,
+    covariance: str,
+    shrinkage: float | str,
+) -> list[dict[int, Gaussian]]:
+    """What a level compares: one record for the modalities, or one for each identity, of the Gaussian of a modality."""
+    if level == "modality":
+        gaussians = modality_gaussians(features, modalities, shrinkage, covariance)
+        return [dict(zip(_distinct(modalities), gaussians, strict=True))]
+    records = []
+    for label in _distinct(labels):
+        record = {}
+        for modality in _distinct(modalities[labels == label]):
+            rows = _rows(features[(labels == label) & (modalities == modality)])
+            if level == "within":
+                matrix, samples = _pooled_covariance(features, labels, modalities, modality)
+            else:
+                matrix, samples = _covariance(rows), rows
+            record[modality] = rows.mean(0), _shape(matrix, samples, shrinkage, covariance)
+        records.append(record)
+    return records
+
+
+def _pooled_covariance(features: Tensor, labels: Tensor, modalities: Tensor, modality: int) -> tuple[Array, Array]:
+    """Covariance of a modality's rows around their identities' means, denominator rows - identities."""
+    residuals = []
+    for label in _distinct(labels[modalities == modality]):
+        rows = _rows(features[(labels == label) & (modalities == modality)])
+        residuals.extend(rows - rows.mean(0))
+    samples = np.stack(residuals)
+    degrees = len(samples) - len(_distinct(labels[modalities == modality]))
+    return samples.T @ samples / max(degrees, 1), samples
+
+
+def _covariance(rows: Array) -> Array:
+    return np.atleast_2d(np.cov(rows, rowvar=False)) if len(rows) > 1 else np.zeros(2 * rows.shape[1:])
+
+
+def _shape(matrix: Array, samples: Array, shrinkage: float | str, covariance: str) -> Array:
+    size = len(matrix)
+    if isinstance(shrinkage, str) and len(samples) == 1:
+        shrinkage = 1.0  # of a covariance of zero
+    if isinstance(shrinkage, str):
+        estimate = {"oas": sklearn.covariance.oas, "ledoit_wolf": sklearn.covariance.ledoit_wolf}[shrinkage]
+        shrinkage = max(float(estimate(samples)[1]), 1e-6)
+    if covariance == "diagonal":
+        matrix = np.diag(np.diag(matrix))
+    target = np.trace(matrix) / size * np.eye(size)
+    shaped: Array = target if covariance == "isotropic" else (1 - shrinkage) * matrix + shrinkage * target
+    return shaped
+
+
+def _rows(features: Tensor) -> Array:
+    return features.double().detach().numpy()
+
+
+def _distinct(numbers: Tensor) -> list[int]:
+    return sorted(set(numbers.tolist()))
 
 
 def wasserstein(first: tuple[Array, Array], second: tuple[Array, Array]) -> float:
@@ -34,14 +90,14 @@ def wasserstein(first: tuple[Array, Array], second: tuple[Array, Array]) -> floa
     return float(((mean_a - mean_b) ** 2).sum() + np.trace(cov_a) + np.trace(cov_b) - 2 * root)
 
 
-def singular_wasserstein(first: Tensor, second: Tensor) -> float:
-    """The squared 2-Wasserstein distance of two sets of rows in 50 digits.
+def singular_wasserstein(first: tuple[Tensor, Tensor, int], second: tuple[Tensor, Tensor, int]) -> float:
+    """The squared 2-Wasserstein distance of two (mean, residuals, degrees) in 50 digits.
 
     The covariances of few rows are singular, and the square root of an eigenvalue that is zero up to rounding keeps
     half of the digits: in float64 the D x D formula is right to 1e-8 only.
     """
     with mpmath.workdps(50):
-        (mean_a, cov_a), (mean_b, cov_b) = (_exact_moments(rows) for rows in (first, second))
+        (mean_a, cov_a), (mean_b, cov_b) = (_exact_moments(*gaussian) for gaussian in (first, second))
         values, vectors = mpmath.eigsy(cov_a)
         root = vectors * mpmath.diag([mpmath.sqrt(max(value, 0)) for value in values]) * vectors.T
         cross = root * cov_b * root
@@ -50,11 +106,9 @@ def singular_wasserstein(first: Tensor, second: Tensor) -> float:
         return float(mpmath.norm(mean_a - mean_b) ** 2 + trace - 2 * sum(roots))
 
 
-def _exact_moments(rows: Tensor) -> tuple[mpmath.matrix, mpmath.matrix]:
-    matrix = mpmath.matrix(rows.double().tolist())
-    mean = matrix.T * mpmath.ones(matrix.rows, 1) / matrix.rows
-    centered = matrix - mpmath.ones(matrix.rows, 1) * mean.T
-    return mean, centered.T * centered / max(matrix.rows - 1, 1)
+def _exact_moments(mean: Tensor, residuals: Tensor, degrees: int) -> tuple[mpmath.matrix, mpmath.matrix]:
+    matrix = mpmath.matrix(residuals.double().tolist())
+    return mpmath.matrix(mean.double().tolist()), matrix.T * matrix / max(degrees, 1)
 
 
 def kl(first: tuple[Array, Array], second: tuple[Array, Array]) -> float:
@@ -73,19 +127,94 @@ def moments(first: tuple[Array, Array], second: tuple[Array, Array]) -> float:
     return float(((first[0] - second[0]) ** 2).sum() + ((first[1] - second[1]) ** 2).sum())
 
 
-DIVERGENCES = {"wasserstein": wasserstein, "jeffreys": jeffreys, "moments": moments}
+def bhattacharyya(first: Gaussian, second: Gaussian) -> float:
+    middle = (first[1] + second[1]) / 2
+    delta = first[0] - second[0]
+    ends = (_log_determinant(first[1]) + _log_determinant(second[1])) / 2
+    return float(delta @ np.linalg.solve(middle, delta) / 8 + (_log_determinant(middle) - ends) / 2)
+
+
+def jensen_shannon(gaussians: list[Gaussian], covariance: str) -> float:
+    """The mean of KL(p_m || pooled), with the pooled Gaussian in the form of the covariances."""
+    mean = np.mean([mean for mean, _ in gaussians], axis=0)
+    pooled = np.mean([cov + np.outer(mu - mean, mu - mean) for mu, cov in gaussians], axis=0)
+    if covariance == "diagonal":
+        pooled = np.diag(np.diag(pooled))
+    if covariance == "isotropic":
+        pooled = np.trace(pooled) / len(pooled) * np.eye(len(pooled))
+    return float(np.mean([kl(gaussian, (mean, pooled)) for gaussian in gaussians]))
+
+
+def _log_determinant(matrix: Array) -> float:
+    return float(np.linalg.slogdet(matrix)[1])
+
+
+DIVERGENCES = {
+    "wasserstein": wasserstein,
+    "kl": kl,
+    "jeffreys": jeffreys,
+    "bhattacharyya": bhattacharyya,
+    "moments": moments,
+}
 
 
 def gaussian_consistency(
-    features: Tensor, modalities: Tensor, divergence: str, covariance: str = "full", shrinkage: float = 0.0
+    features: Tensor,
+    labels: Tensor,
+    modalities: Tensor,
+    divergence: str,
+    *,
+    covariance: str = "full",
+    level: str = "modality",
+    shrinkage: float | str = 0.0,
 ) -> float:
-    gaussians = modality_gaussians(features, modalities, shrinkage, covariance)
-    if divergence == "wasserstein" and covariance == "full" and not shrinkage:
-        groups = [features[modalities == modality] for modality in sorted(set(modalities.tolist()))]
-        values = [singular_wasserstein(first, second) for first, second in combinations(groups, 2)]
-    else:
-        values = [DIVERGENCES[divergence](first, second) for first, second in combinations(gaussians, 2)]
-    return float(np.mean(values)) / features.shape[1]
+    """The distribution consistency loss, D x D."""
+    logarithmic = divergence not in ("wasserstein", "moments")
+    records = comparisons(features, labels, modalities, level, covariance, shrinkage)
+    if logarithmic:  # a covariance of zero is compared with nothing
+        records = [{m: (mean, cov) for m, (mean, cov) in record.items() if cov.any()} for record in records]
+    everywhere = _distinct(modalities)
+    if divergence == "jensen_shannon":
+        everywhere = sorted({modality for record in records for modality in record})
+        values = [
+            jensen_shannon(list(record.values()), covariance)
+            for record in records
+            if len(record) == len(everywhere) > 1
+        ]
+        return float(np.mean(values)) / features.shape[1] if values else 0.0
+    averages = []
+    for a, b in combinations(everywhere, 2):
+        values = [DIVERGENCES[divergence](record[a], record[b]) for record in records if a in record and b in record]
+        if values:
+            averages.append(np.mean(values))
+    return float(np.mean(averages)) / features.shape[1] if averages else 0.0
+
+
+def singular_consistency(features: Tensor, labels: Tensor, modalities: Tensor, level: str) -> float:
+    """The unshrunk Wasserstein loss with full covariance, right to the last digit for singular covariances too."""
+    averages = []
+    for a, b in combinations(_distinct(modalities), 2):
+        keys = [None] if level == "modality" else _distinct(labels)
+        sides = [[_samples(features, labels, modalities, level, key, modality) for modality in (a, b)] for key in keys]
+        values = [singular_wasserstein(first, second) for first, second in sides if first and second]
+        if values:
+            averages.append(np.mean(values))
+    return float(np.mean(averages)) / features.shape[1] if averages else 0.0
+
+
+def _samples(
+    features: Tensor, labels: Tensor, modalities: Tensor, level: str, label: int | None, modality: int
+) -> tuple[Tensor, Tensor, int] | None:
+    """Mean, residuals and degrees of a Gaussian of a level, None where there is no row."""
+    own = modalities == modality if label is None else (modalities == modality) & (labels == label)
+    if not own.any():
+        return None
+    mean = features[own].mean(0)
+    if level != "within":
+        return mean, features[own] - mean, int(own.sum()) - 1
+    cells = [(modalities == modality) & (labels == y) for y in _distinct(labels[modalities == modality])]
+    residuals = torch.cat([features[cell] - features[cell].mean(0) for cell in cells])
+    return mean, residuals, len(residuals) - len(cells)
 
 
 def centers(features: Tensor, labels: Tensor, modalities: Tensor) -> dict[tuple[int, int], Tensor]:

@@ -46,7 +46,8 @@ def squared_distances_to_centers(statistics: Statistics) -> Tensor:
 
 def squared_norms(statistics: Statistics) -> Tensor:
     """Return the squared distance |z_i|^2 of each row to its modality's mean, (N,)."""
-    return diagonal(statistics.gram.rows)
+    num_rows = len(statistics.features)
+    return diagonal(statistics.gram[:num_rows, :num_rows])
 
 
 def _cell_averaging(statistics: Statistics) -> Tensor:

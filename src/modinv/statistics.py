@@ -23,15 +23,7 @@ from torch import Tensor
 from modinv import groups
 from modinv._checks import check_batch, host_values
 
-__all__ = ["Centered", "Gram", "Statistics", "full_precision", "statistics_of"]
-
-
-class Gram(NamedTuple):
-    """Inner products of the rows and of the means, each around the mean that is taken off them."""
-
-    rows: Tensor  # (N, N): z_i . z_j
-    cross: Tensor  # (N, M): z_i . mu_m
-    means: Tensor  # (M, M): mu_m . mu_m'
+__all__ = ["Centered", "Statistics", "full_precision", "statistics_of"]
 
 
 class Centered(NamedTuple):
@@ -90,22 +82,29 @@ class Statistics:
         return Centered(*_center(self.features.to(kind), self.membership.to(kind), self.averaging.to(kind)))
 
     @cached_property
-    def gram(self) -> Gram:
-        """The Gram matrix of rows and means in its three blocks."""
-        rows, cross, means, *_ = _Gram.apply(self.features, self.membership, self.averaging)  # type: ignore[no-untyped-call]
-        return Gram(rows, cross, means)
+    def gram(self) -> Tensor:
+        """Inner products of the rows and, after them, the means: (N + M, N + M)."""
+        gram, _ = _Gram.apply(self.features, self.membership, self.averaging)  # type: ignore[no-untyped-call]
+        return torch.as_tensor(gram)
 
     @cached_property
     def row_gram(self) -> Tensor:
         """Inner products of the features around the common shift, z_i + mu_m(i), (N, N)."""
-        rows, cross, means = self.gram
-        across = self.membership @ cross.T  # (N, N): mu_m(i) . z_j
-        return rows + across + across.T + self.membership @ means @ self.membership.T
+        num_rows = len(self.features)
+        identity = torch.eye(num_rows, dtype=self.dtype, device=self.features.device)
+        both = torch.cat([identity, self.membership], dim=1)  # (N, N + M): takes rows and means to the features
+        return both @ self.gram @ both.T
+
+    def with_fixed(self, modality: int) -> "Statistics":
+        """Return the statistics of the same batch in which one modality's rows receive no gradient."""
+        fixed = (self.modalities == modality)[:, None]
+        features = self.features.detach().where(fixed, self.features)
+        return Statistics(features, self.labels, self.modalities, self.membership.shape[1], self.resolution)
 
     @property
     def zero(self) -> Tensor:
         """A zero that hangs on the graph of the Gram matrix, and is NaN where a feature is not finite."""
-        return 0.0 * self.gram.means.sum()
+        return 0.0 * self.gram.sum()
 
 
 def statistics_of(
@@ -165,43 +164,25 @@ class _Gram(torch.autograd.Function):
     """The Gram matrix of centered rows and means, with one product over the features in each direction."""
 
     @staticmethod
-    def forward(features: Tensor, membership: Tensor, averaging: Tensor) -> tuple[Tensor, ...]:
-        kind, num_rows = _product_type(features), len(features)
+    def forward(features: Tensor, membership: Tensor, averaging: Tensor) -> tuple[Tensor, Tensor]:
+        kind = _product_type(features)
         stacked = _stack(features.to(kind), membership.to(kind), averaging.to(kind))
-        gram = (stacked @ stacked.T).to(membership.dtype)
-        return gram[:num_rows, :num_rows], gram[:num_rows, num_rows:], gram[num_rows:, num_rows:], stacked
+        return (stacked @ stacked.T).to(membership.dtype), stacked
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.set_materialize_grads(False)
-        ctx.mark_non_differentiable(output[3])
-        ctx.save_for_backward(*inputs, output[3])
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(*inputs, output[1])
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         features, membership, averaging, stacked = ctx.saved_tensors
         if torch.is_grad_enabled():  # a second derivative needs the way from the features to rows and means
             kinds = (part.to(stacked.dtype) for part in ctx.saved_tensors[:3])
             stacked = torch.cat(_center(*kinds))
+        # dT = (R + R^T) T = [to_rows; to_means] T; with z = x - O mu and mu = A^T x that is dx = dz + A (dmu - O^T dz).
         with full_precision(features):
-            weights = _row_weights(_materialize(gradients, membership), membership, averaging)
+            both = gradients[0] + gradients[0].T  # (N + M, N + M)
+            to_rows, to_means = both[: len(features)], both[len(features) :]
+            weights = torch.addmm(to_rows, averaging, to_means - membership.T @ to_rows)  # (N, N + M)
             return (weights.to(stacked.dtype) @ stacked).to(features.dtype), None, None
-
-
-def _row_weights(gradient: Gram, membership: Tensor, averaging: Tensor) -> Tensor:
-    """Return H (N, N + M) with dX = H [z; mu]: the derivative of the products, led back through the centering.
-
-    dz = (R + R^T) z + C mu and dmu = C^T z + (S + S^T) mu; with z = x - O mu and mu = A^T x that is
-    dx = dz + A (dmu - O^T dz).
-    """
-    to_rows = torch.cat([gradient.rows + gradient.rows.T, gradient.cross], dim=1)  # (N, N + M)
-    to_means = torch.cat([gradient.cross.T, gradient.means + gradient.means.T], dim=1)  # (M, N + M)
-    return torch.addmm(to_rows, averaging, to_means - membership.T @ to_rows)
-
-
-def _materialize(gradients: tuple[Tensor | None, ...], membership: Tensor) -> Gram:
-    """Put zeros where a block of the Gram matrix was not read."""
-    num_rows, num_modalities = membership.shape
-    shapes = ((num_rows, num_rows), (num_rows, num_modalities), (num_modalities, num_modalities))
-    blocks = zip(shapes, gradients[:3], strict=True)
-    return Gram(*(membership.new_zeros(shape) if block is None else block for shape, block in blocks))

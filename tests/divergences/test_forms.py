@@ -1,79 +1,82 @@
-"""The forms of a set of Gaussians: each answer against D x D matrices, and the two full forms against each other."""
+"""The forms of a set of Gaussians agree with each other, and each is taken where it is the cheaper one."""
 
-from itertools import product
-
-import numpy as np
 import pytest
 import torch
 
 from batches import make_batch
-from modinv.divergences import DiagonalGaussians, FeatureGaussians, Gaussians, SampleGaussians, gaussians_of
+from modinv import divergences
+from modinv.divergences import FeatureGaussians, Gaussians, Pair, SampleGaussians, compare, compare_all, gaussians_of
+from modinv.divergences.layout import lay_out
 from modinv.statistics import statistics_of
-from oracles import modality_gaussians
 
-FORMS = {"sample": SampleGaussians, "feature": FeatureGaussians, "diagonal": DiagonalGaussians}
-COUNTS = (4, 6, 5)
-PAIRS = [(a, b) for a, b in product(range(3), repeat=2) if a != b]
-
-every_form = pytest.mark.parametrize("form", FORMS)
-shapes = pytest.mark.parametrize("dimension", [3, 11, 40])
-
-
-def build(form: str, dimension: int, shrinkage: float) -> tuple[Gaussians, list[tuple[np.ndarray, np.ndarray]]]:
-    features, labels, modalities = make_batch(COUNTS, dimension=dimension)
-    covariance = "diagonal" if form == "diagonal" else "full"
-    oracle = modality_gaussians(features, modalities, shrinkage, covariance)
-    return FORMS[form](statistics_of(features, labels, modalities), shrinkage), oracle
+FORMULAS = {
+    "wasserstein": divergences.wasserstein,
+    "kl": divergences.kl,
+    "jeffreys": divergences.jeffreys,
+    "bhattacharyya": divergences.bhattacharyya,
+    "moments": divergences.moments,
+}
 
 
-@every_form
-@shapes
-def test_traces_and_mean_distances_are_those_of_the_moments(form: str, dimension: int) -> None:
-    gaussians, oracle = build(form, dimension, 0.3)
-    np.testing.assert_allclose(gaussians.traces(), [np.trace(cov) for _, cov in oracle], rtol=1e-12)
-    for a, b in PAIRS:
-        expected = ((oracle[a][0] - oracle[b][0]) ** 2).sum()
-        np.testing.assert_allclose(gaussians.squared_mean_distances()[a, b], expected, rtol=1e-12)
+@pytest.mark.parametrize("name", [*FORMULAS, "jensen_shannon"])
+@pytest.mark.parametrize("shrinkage", [0.2, "oas", "ledoit_wolf"])
+@pytest.mark.parametrize("dimension", [6, 17, 18, 19, 40])
+def test_sample_space_and_feature_space_give_the_same(name: str, shrinkage: float | str, dimension: int) -> None:
+    features, labels, modalities = make_batch((10, 8), dimension=dimension)
+    features.requires_grad_()
+    values, gradients = [], []
+    for form in (SampleGaussians, FeatureGaussians):
+        statistics = statistics_of(features, labels, modalities)
+        gaussians = form(statistics, lay_out(statistics, "modality"), shrinkage)
+        if name == "jensen_shannon":
+            parts = divergences.jensen_shannon(gaussians, *compare_all(gaussians.layout))
+        else:
+            parts = FORMULAS[name](gaussians, compare(gaussians.layout, needs_covariance=True)[0])
+        values.append(torch.stack(parts))
+        gradients.append(torch.autograd.grad(values[-1].sum(), features)[0])
+    torch.testing.assert_close(values[0], values[1], rtol=1e-10, atol=1e-11)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-8, atol=1e-10)
 
 
-@every_form
-@shapes
-@pytest.mark.parametrize("shrinkage", [0.0, 0.3, 1.0])
-def test_covariance_distances_are_frobenius_norms(form: str, dimension: int, shrinkage: float) -> None:
-    gaussians, oracle = build(form, dimension, shrinkage)
-    for a, b in PAIRS:
-        expected = ((oracle[a][1] - oracle[b][1]) ** 2).sum()
-        np.testing.assert_allclose(gaussians.squared_covariance_distances()[a, b], expected, rtol=1e-10, atol=1e-10)
+def test_unshrunk_root_trace_is_the_same_in_both_spaces() -> None:
+    for counts, dimension in (((10, 8), 6), ((10, 8), 40), ((12, 3), 9)):
+        statistics = statistics_of(*make_batch(counts, dimension=dimension))
+        pair = Pair(0, 1, torch.ones(1, dtype=torch.float64))
+        roots = [
+            form(statistics, lay_out(statistics, "modality"), 0.0).root_trace(pair)
+            for form in (SampleGaussians, FeatureGaussians)
+        ]
+        torch.testing.assert_close(roots[0], roots[1], rtol=1e-12, atol=1e-12)
 
 
-@every_form
-@shapes
-@pytest.mark.parametrize("shrinkage", [0.01, 0.3, 1.0])
-def test_relative_traces_and_means_are_those_of_the_inverse(form: str, dimension: int, shrinkage: float) -> None:
-    gaussians, oracle = build(form, dimension, shrinkage)
-    relative = gaussians.relative()
-    for a, b in PAIRS:
-        inverse = np.linalg.inv(oracle[b][1])
-        difference = oracle[a][0] - oracle[b][0]
-        excess = np.trace(inverse @ oracle[a][1]) - dimension
-        np.testing.assert_allclose(relative.excess_trace[a, b], excess, rtol=1e-10)
-        np.testing.assert_allclose(relative.mahalanobis[a, b], difference @ inverse @ difference, rtol=1e-10)
-
-
-@pytest.mark.parametrize(("counts", "expected"), [((12, 12), SampleGaussians), ((13, 12), FeatureGaussians)])
-def test_full_covariance_takes_sample_space_while_rows_do_not_outnumber_features(
-    counts: tuple[int, int], expected: type[Gaussians]
+@pytest.mark.parametrize(
+    ("counts", "level", "expected"),
+    [
+        ((12, 12), "modality", SampleGaussians),
+        ((13, 12), "modality", FeatureGaussians),
+        ((13, 12), "identity", SampleGaussians),
+        ((13, 12), "within", SampleGaussians),
+    ],
+)
+def test_full_covariance_takes_the_cheaper_space(
+    counts: tuple[int, int], level: str, expected: type[Gaussians]
 ) -> None:
     statistics = statistics_of(*make_batch(counts, dimension=24))
-    assert isinstance(gaussians_of(statistics, "full", 0.1), expected)
+    assert isinstance(gaussians_of(statistics, level, "full", 0.1), expected)
 
 
-def test_sample_space_makes_nothing_of_feature_by_feature_size() -> None:
-    features, labels, modalities = make_batch((8, 8), dimension=512)
-    with torch.profiler.profile(profile_memory=True) as profile:
-        for shrinkage in (0.0, 0.2):
-            gaussians = gaussians_of(statistics_of(features, labels, modalities), "full", shrinkage)
-            gaussians.root_traces(), gaussians.squared_covariance_distances()
-        gaussians.relative()
-    largest = max(abs(event.cpu_memory_usage) for event in profile.events())
-    assert 0 < largest < 512 * 512 * 8 // 2
+def test_weights_of_the_comparisons_sum_to_one_for_each_pair_alike() -> None:
+    statistics = statistics_of(*make_batch((9, 8, 7), identities=5))
+    for level in divergences.LEVELS:
+        pairs = compare(lay_out(statistics, level), needs_covariance=True)
+        assert [(pair.first, pair.second) for pair in pairs] == [(0, 1), (0, 2), (1, 2)]
+        for pair in pairs:
+            torch.testing.assert_close(pair.weights.sum(), torch.tensor(1 / 3, dtype=torch.float64))
+
+
+def test_nothing_to_compare_gives_weights_of_zero() -> None:
+    features, labels, modalities = make_batch((9, 0))
+    for count in (1, 2):
+        layout = lay_out(statistics_of(features, labels, modalities, count), "modality")
+        assert not any(pair.weights.any() for pair in compare(layout, needs_covariance=False))
+        assert not compare_all(layout)[0].any()

@@ -1,27 +1,46 @@
 """Every loss of the library in every form that it has, for the tests of the contract."""
 
+from typing import Any
+
 from torch import nn
 
 import modinv
-from modinv.losses.gaussian_distribution_consistency import Covariance, Divergence
 
-_FORMS: tuple[tuple[Divergence, Covariance, float], ...] = (
-    ("wasserstein", "full", 0),
-    ("wasserstein", "full", 0.2),
-    ("wasserstein", "diagonal", 0),
-    ("wasserstein", "diagonal", 0.2),
-    ("jeffreys", "full", 0.1),
-    ("jeffreys", "full", 1),
-    ("jeffreys", "diagonal", 0.1),
-    ("moments", "full", 0),
-    ("moments", "full", 0.2),
-    ("moments", "diagonal", 0),
-)
+
+def _gaussian(**options: Any) -> modinv.losses.Loss:
+    return modinv.GaussianDistributionConsistencyLoss(**options)
+
+
 GAUSSIANS: dict[str, modinv.losses.Loss] = {
-    f"{divergence} {covariance} {shrinkage:g}": modinv.GaussianDistributionConsistencyLoss(
-        divergence=divergence, covariance=covariance, shrinkage=shrinkage
+    f"{divergence} {covariance} {level} {shrinkage}": _gaussian(
+        divergence=divergence, covariance=covariance, level=level, shrinkage=shrinkage
     )
-    for divergence, covariance, shrinkage in _FORMS
+    for divergence, shrinkages in (
+        ("wasserstein", (0.0, 0.2)),
+        ("jeffreys", (0.1,)),
+        ("jensen_shannon", (0.1,)),
+        ("moments", (0.2,)),
+    )
+    for covariance, levels in (("full", ("modality", "identity", "within")), ("diagonal", ("modality",)))
+    for level in levels
+    for shrinkage in (shrinkages if covariance == "full" else shrinkages[:1])
+} | {
+    f"{divergence} {covariance} {level}": _gaussian(
+        divergence=divergence, covariance=covariance, level=level, shrinkage=0.3
+    )
+    for divergence, covariance, level in (
+        ("kl", "full", "within"),
+        ("kl", "isotropic", "modality"),
+        ("bhattacharyya", "full", "modality"),
+        ("bhattacharyya", "full", "identity"),
+        ("bhattacharyya", "diagonal", "within"),
+        ("wasserstein", "isotropic", "within"),
+    )
+}
+# Their intensity is not differentiated, so that finite differences of the value are not their gradient.
+ESTIMATED: dict[str, modinv.losses.Loss] = {
+    "wasserstein oas": _gaussian(shrinkage="oas"),
+    "jeffreys ledoit_wolf within": _gaussian(divergence="jeffreys", level="within", shrinkage="ledoit_wolf"),
 }
 METRIC: dict[str, modinv.losses.Loss] = {
     "hetero-center triplet": modinv.HeteroCenterTripletLoss(margin=2.0),
@@ -30,6 +49,7 @@ METRIC: dict[str, modinv.losses.Loss] = {
 }
 LOSSES: dict[str, nn.Module] = {
     **GAUSSIANS,
+    **ESTIMATED,
     **METRIC,
     "weighted losses": modinv.WeightedLosses(
         {
@@ -39,3 +59,16 @@ LOSSES: dict[str, nn.Module] = {
         }
     ),
 }
+# Compiling takes seconds each: one loss for each piece of algebra.
+COMPILED = [
+    "wasserstein full modality 0.0",
+    "wasserstein full identity 0.2",
+    "wasserstein oas",
+    "jeffreys full modality 0.1",
+    "jensen_shannon full within 0.1",
+    "moments full modality 0.2",
+    "bhattacharyya full identity",
+    "kl isotropic modality",
+    *METRIC,
+    "weighted losses",
+]

@@ -1,5 +1,9 @@
 """The distribution consistency loss against D x D formulas in float64."""
 
+from collections.abc import Iterator
+from itertools import product
+from typing import Any, get_args
+
 import pytest
 import torch
 from torch import Tensor
@@ -7,8 +11,8 @@ from torch import Tensor
 import modinv
 from batches import make_batch
 from modinv.losses import gaussian_distribution_consistency
-from modinv.losses.gaussian_distribution_consistency import Covariance, Divergence
-from oracles import gaussian_consistency
+from modinv.losses.gaussian_distribution_consistency import Covariance, Divergence, Level
+from oracles import gaussian_consistency, singular_consistency
 
 BATCHES = {
     "fewer rows than features": ((5, 7), 20),
@@ -19,34 +23,55 @@ BATCHES = {
     "one row in a modality": ((6, 1), 12),
 }
 every_batch = pytest.mark.parametrize(("counts", "dimension"), BATCHES.values(), ids=BATCHES.keys())
-every_covariance = pytest.mark.parametrize("covariance", ["full", "diagonal"])
+every_covariance = pytest.mark.parametrize("covariance", get_args(Covariance))
+
+
+DIVERGENCES: tuple[Divergence, ...] = get_args(Divergence)
+LEVELS: tuple[Level, ...] = get_args(Level)
+INVERSE_FREE = ("wasserstein", "moments")
+
+
+def options() -> Iterator[dict[str, Any]]:
+    """Every combination of options that the loss accepts, with each kind of shrinkage."""
+    for divergence, covariance, level in product(DIVERGENCES, get_args(Covariance), LEVELS):
+        numbers = (0.0, 0.3) if divergence in INVERSE_FREE else (0.1, 1.0)
+        names = ("oas", "ledoit_wolf") if covariance == "full" else ()
+        for shrinkage in (*numbers, *names):
+            yield {"divergence": divergence, "covariance": covariance, "level": level, "shrinkage": shrinkage}
+
+
+every_option = pytest.mark.parametrize(
+    "option", list(options()), ids=lambda option: "-".join(map(str, option.values()))
+)
+some_options = pytest.mark.parametrize(
+    "option",
+    [option for option in options() if option["shrinkage"] in (0.0, 0.1, 0.3)],
+    ids=lambda option: "-".join(map(str, option.values())),
+)
 
 
 @every_batch
-@every_covariance
-@pytest.mark.parametrize(
-    ("divergence", "shrinkage"),
-    [
-        ("wasserstein", 0.0),
-        ("wasserstein", 0.3),
-        ("jeffreys", 0.1),
-        ("jeffreys", 1.0),
-        ("moments", 0.0),
-        ("moments", 0.3),
-    ],
-)
-def test_value_is_that_of_the_plain_formula(
-    counts: tuple[int, ...], dimension: int, covariance: Covariance, divergence: Divergence, shrinkage: float
-) -> None:
-    features, labels, modalities = make_batch(counts, dimension=dimension)
-    loss = modinv.GaussianDistributionConsistencyLoss(divergence=divergence, covariance=covariance, shrinkage=shrinkage)
-    value = float(loss(features, labels, modalities))
-    if divergence == "jeffreys" and min(counts) == 1:
-        assert value == 0  # one row has no covariance to invert
-        return
-    expected = gaussian_consistency(features, modalities, divergence, covariance, shrinkage)
-    assert value == pytest.approx(expected, rel=1e-10)
-    assert float(loss(features.float(), labels, modalities)) == pytest.approx(expected, rel=1e-5)
+@every_option
+def test_value_is_that_of_the_plain_formula(counts: tuple[int, ...], dimension: int, option: dict[str, Any]) -> None:
+    batch = make_batch(counts, dimension=dimension, identities=3)
+    loss = modinv.GaussianDistributionConsistencyLoss(**option)
+    plain = option["divergence"] == "wasserstein" and option["covariance"] == "full" and option["shrinkage"] == 0
+    expected = singular_consistency(*batch, option["level"]) if plain else gaussian_consistency(*batch, **option)
+    # Of two samples Ledoit and Wolf estimate the least shrinkage, and its inverse takes six digits of the reference.
+    tolerance = 1e-9 if option["shrinkage"] == "ledoit_wolf" else 1e-10
+    assert float(loss(*batch)) == pytest.approx(expected, rel=tolerance, abs=1e-13)
+    if option["shrinkage"] != "ledoit_wolf":
+        single = loss(batch.features.float(), *batch[1:])
+        assert float(single) == pytest.approx(expected, rel=1e-5, abs=1e-7)
+
+
+@some_options
+def test_gradient_agrees_with_finite_differences(option: dict[str, Any]) -> None:
+    features, labels, modalities = make_batch((6, 5), dimension=7, identities=2, seed=3)
+    loss = modinv.GaussianDistributionConsistencyLoss(**option)
+    assert torch.autograd.gradcheck(
+        lambda rows: loss(rows, labels, modalities), features.requires_grad_(), eps=1e-6, atol=1e-6, rtol=1e-5
+    )
 
 
 def dense_value(features: Tensor, modalities: Tensor, divergence: str, shrinkage: float) -> Tensor:
@@ -62,7 +87,8 @@ def dense_value(features: Tensor, modalities: Tensor, divergence: str, shrinkage
         )
     delta = means[0] - means[1]
     if divergence == "moments":
-        return (delta @ delta + (covariances[0] - covariances[1]).square().sum()) / len(delta)
+        moments: Tensor = (delta @ delta + (covariances[0] - covariances[1]).square().sum()) / len(delta)
+        return moments
     if divergence == "jeffreys":
         normals = [torch.distributions.MultivariateNormal(m, c) for m, c in zip(means, covariances, strict=True)]
         both = [torch.distributions.kl_divergence(normals[a], normals[1 - a]) for a in range(2)]
@@ -71,7 +97,8 @@ def dense_value(features: Tensor, modalities: Tensor, divergence: str, shrinkage
     values, vectors = torch.linalg.eigh(covariances[0])
     root = vectors * values.sqrt() @ vectors.T
     cross = torch.linalg.eigvalsh(root @ covariances[1] @ root).sqrt().sum()
-    return (delta @ delta + covariances[0].trace() + covariances[1].trace() - 2 * cross) / len(delta)
+    value: Tensor = (delta @ delta + covariances[0].trace() + covariances[1].trace() - 2 * cross) / len(delta)
+    return value
 
 
 @pytest.mark.parametrize(
@@ -100,7 +127,7 @@ def test_gradient_is_that_of_the_dense_formula(divergence: Divergence, shrinkage
     torch.testing.assert_close(gradient32.double() / scale, expected / scale, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["wasserstein", "jeffreys", "moments"])
+@pytest.mark.parametrize("name", get_args(Divergence))
 @every_covariance
 def test_terms_add_up_and_tell_means_from_covariances(name: Divergence, covariance: Covariance) -> None:
     features, labels, modalities = make_batch((8, 8), gap=0.0)
@@ -112,7 +139,7 @@ def test_terms_add_up_and_tell_means_from_covariances(name: Divergence, covarian
     assert moved.mean > terms.mean
 
 
-@pytest.mark.parametrize("name", ["wasserstein", "jeffreys", "moments"])
+@pytest.mark.parametrize("name", get_args(Divergence))
 @every_covariance
 def test_identical_modalities_are_zero_apart(name: Divergence, covariance: Covariance) -> None:
     features, labels, _ = make_batch((8, 8))
@@ -148,15 +175,47 @@ def test_wasserstein_scales_with_the_square_and_jeffreys_not_at_all() -> None:
 
 
 def test_each_option_changes_the_value() -> None:
-    batch = make_batch()
-    values = {
-        float(gaussian_distribution_consistency(*batch)),
-        float(gaussian_distribution_consistency(*batch, divergence="jeffreys", shrinkage=0.2)),
-        float(gaussian_distribution_consistency(*batch, divergence="moments")),
-        float(gaussian_distribution_consistency(*batch, covariance="diagonal")),
-        float(gaussian_distribution_consistency(*batch, shrinkage=0.2)),
-    }
-    assert len(values) == 5
+    batch = make_batch((9, 8, 7), identities=3)
+    forms: list[dict[str, Any]] = [
+        *({"divergence": name, "shrinkage": 0.2} for name in DIVERGENCES),
+        *({"covariance": name} for name in get_args(Covariance)),
+        *({"level": name, "shrinkage": 0.1} for name in LEVELS),
+        *({"shrinkage": shrinkage} for shrinkage in (0.3, "oas", "ledoit_wolf")),
+    ]
+    values = {round(float(gaussian_distribution_consistency(*batch, **form)), 9) for form in forms}
+    assert len(values) == len(forms)
+
+
+@pytest.mark.parametrize("covariance", get_args(Covariance))
+@pytest.mark.parametrize("level", LEVELS)
+def test_target_receives_no_gradient_and_changes_no_other(covariance: Covariance, level: Level) -> None:
+    features, labels, modalities = make_batch((9, 8), identities=3)
+    features.requires_grad_()
+    free = modinv.GaussianDistributionConsistencyLoss(covariance=covariance, level=level)
+    fixed = modinv.GaussianDistributionConsistencyLoss(covariance=covariance, level=level, target=1)
+    values = [loss(features, labels, modalities) for loss in (free, fixed)]
+    torch.testing.assert_close(values[0], values[1], rtol=1e-12, atol=0)
+    gradients = [torch.autograd.grad(value, features)[0] for value in values]
+    torch.testing.assert_close(gradients[1][modalities == 0], gradients[0][modalities == 0], rtol=1e-9, atol=1e-12)
+    assert not gradients[1][modalities == 1].any()
+
+
+def test_target_is_fixed_inside_a_sum_of_losses_too() -> None:
+    features, labels, modalities = make_batch()
+    features.requires_grad_()
+    losses = modinv.WeightedLosses({"fixed": (1.0, modinv.GaussianDistributionConsistencyLoss(target=0))})
+    (gradient,) = torch.autograd.grad(losses(features, labels, modalities), features)
+    assert not gradient[modalities == 0].any()
+    assert gradient[modalities == 1].any()
+
+
+def test_kl_is_that_of_the_lower_numbered_modality_from_the_higher() -> None:
+    features, labels, modalities = make_batch()
+    loss = modinv.GaussianDistributionConsistencyLoss(divergence="kl", shrinkage=0.2)
+    forward, backward = loss(features, labels, modalities), loss(features, labels, 1 - modalities)
+    jeffreys = modinv.GaussianDistributionConsistencyLoss(divergence="jeffreys", shrinkage=0.2)
+    assert not torch.isclose(forward, backward)
+    torch.testing.assert_close((forward + backward) / 2, jeffreys(features, labels, modalities))
 
 
 def test_function_and_module_agree() -> None:
@@ -178,32 +237,35 @@ def test_second_derivative_of_wasserstein_is_refused_and_of_jeffreys_is_right() 
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("option", "message"),
     [
-        (
-            {"divergence": "hellinger"},
-            "divergence must be one of 'wasserstein', 'jeffreys', 'moments', got 'hellinger'",
-        ),
+        ({"divergence": "hellinger"}, "divergence must be one of 'wasserstein', 'kl', .* got 'hellinger'"),
         ({"divergence": "Wasserstein"}, "divergence must be one of"),
-        ({"divergence": "kl"}, "divergence must be one of .* got 'kl'"),
-        ({"covariance": "isotropic"}, "covariance must be one of 'full', 'diagonal', got 'isotropic'"),
-        ({"level": "identity"}, "level must be one of 'modality', got 'identity'"),
+        ({"covariance": "spherical"}, "covariance must be one of 'full', 'diagonal', 'isotropic', got 'spherical'"),
+        ({"level": "pooled"}, "level must be one of 'modality', 'identity', 'within', got 'pooled'"),
         ({"shrinkage": float("nan")}, "shrinkage .* must be a finite number"),
         ({"shrinkage": 1.5}, r"shrinkage .* in \[0, 1\], got 1.5"),
         ({"shrinkage": -0.1}, r"shrinkage .* in \[0, 1\]"),
-        ({"divergence": "jeffreys"}, r"shrinkage of divergence 'jeffreys' must be .* in \[1e-06, 1\], got 0"),
+        ({"shrinkage": "OAS"}, "shrinkage must be one of 'oas', 'ledoit_wolf', got 'OAS'"),
+        ({"shrinkage": "oas", "covariance": "diagonal"}, "give a number in .* with covariance 'diagonal'"),
+        *(
+            ({"divergence": name}, rf"shrinkage of divergence '{name}' must be .* in \[1e-06, 1\], got 0")
+            for name in DIVERGENCES
+            if name not in INVERSE_FREE
+        ),
         ({"num_modalities": 0}, "num_modalities must be at least 1"),
+        ({"target": -1}, "target must be at least 0"),
     ],
 )
-def test_impossible_options_are_refused_by_name(options: dict[str, object], message: str) -> None:
+def test_impossible_options_are_refused_by_name(option: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        modinv.GaussianDistributionConsistencyLoss(**options)  # type: ignore[arg-type]
+        modinv.GaussianDistributionConsistencyLoss(**option)
 
 
-@pytest.mark.parametrize("options", [{"shrinkage": "oas"}, {"shrinkage": True}, {"target": 0}, {"num_modalities": 2.0}])
-def test_options_of_another_kind_are_refused(options: dict[str, object]) -> None:
+@pytest.mark.parametrize("option", [{"shrinkage": None}, {"shrinkage": True}, {"target": "0"}, {"num_modalities": 2.0}])
+def test_options_of_another_kind_are_refused(option: dict[str, Any]) -> None:
     with pytest.raises(TypeError):
-        modinv.GaussianDistributionConsistencyLoss(**options)  # type: ignore[arg-type]
+        modinv.GaussianDistributionConsistencyLoss(**option)
 
 
 def test_options_are_keyword_only_and_shown() -> None:

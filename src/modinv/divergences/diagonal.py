@@ -1,60 +1,106 @@
 """Gaussians with diagonal or isotropic covariance: every answer is a sum over dimensions."""
 
+from functools import cached_property
+
 from torch import Tensor
 from typing_extensions import override
 
 from modinv.distances import safe_sqrt
-from modinv.divergences.gaussians import Gaussians, Relative, ridge
+from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative, ridge
+from modinv.divergences.layout import Layout, Pair
 from modinv.statistics import Statistics
 
 __all__ = ["DiagonalGaussians"]
 
 
 class DiagonalGaussians(Gaussians):
-    """Gaussians with variances (M, D): O(N D) for the variances, O(M^2 D) for the rest.
+    """Gaussians known by their variances, (M, R, D), or (M, R, 1) where all dimensions have one variance.
+
+    Costs O(M N D) beside the variances, O(N R D) for them; no Gram matrix.
 
     Args:
         statistics: of the batch.
-        shrinkage: alpha; moves each variance towards the mean variance of its modality.
+        layout: of the level.
+        shrinkage: alpha; moves each variance towards the mean variance, so isotropic ones do not change.
+        isotropic: whether the covariance is the mean variance times the identity.
     """
 
-    def __init__(self, statistics: Statistics, shrinkage: float) -> None:
-        degrees = (statistics.counts - 1).clamp(min=1)  # (M,)
-        rows, means = statistics.centered
-        squares = statistics.membership.T.to(rows.dtype) @ rows.square()  # (M, D)
-        variances = squares.to(statistics.dtype) / degrees[:, None]
-        self.means = means.to(statistics.dtype)  # (M, D)
-        self._raw = variances
+    def __init__(self, statistics: Statistics, layout: Layout, shrinkage: float, *, isotropic: bool) -> None:
+        self.layout = layout
+        rows, means = statistics.centered  # (N, D), (M, D)
+        self._means = means[:, None].to(statistics.dtype)  # (M, 1, D)
+        if layout.cells is not None:
+            self._means = self._means + (layout.averaging.to(rows.dtype).mT @ rows).to(statistics.dtype)  # (M, R, D)
+            rows = rows - layout.cells.to(rows.dtype) @ rows
+        sums = (layout.covariance_rows.to(rows.dtype).mT @ rows.square()).to(statistics.dtype)  # (M, R, D)
+        self._raw = sums / layout.degrees.clamp(min=1)[:, :, None]
+        if isotropic:
+            self._raw = self._raw.mean(2, keepdim=True)  # (M, R, 1)
+        self._repeats = rows.shape[1] // self._raw.shape[2]
         self._shrinkage = shrinkage
         self._resolution = statistics.resolution
-        target = variances.mean(1, keepdim=True)
-        self.variances = variances.lerp(target, shrinkage) if shrinkage else variances  # (M, D)
 
     @override
-    def squared_mean_distances(self) -> Tensor:
-        return _differences(self.means).square().sum(-1)
+    def squared_mean_distance(self, pair: Pair) -> Tensor:
+        return self._squared_offset(pair).sum(1) @ pair.weights
 
     @override
-    def traces(self) -> Tensor:
-        return self.variances.sum(1)
+    def trace_sum(self, pair: Pair) -> Tensor:
+        return self._sum(self._variances[pair.first] + self._variances[pair.second]) @ pair.weights
 
     @override
-    def root_traces(self) -> Tensor:
-        deviations = safe_sqrt(self.variances)
-        return (deviations @ deviations.T).triu(1)
+    def root_trace(self, pair: Pair) -> Tensor:
+        deviations = safe_sqrt(self._variances)
+        return self._sum(deviations[pair.first] * deviations[pair.second]) @ pair.weights
 
     @override
-    def squared_covariance_distances(self) -> Tensor:
-        return _differences(self.variances).square().sum(-1)
+    def squared_covariance_distance(self, pair: Pair) -> Tensor:
+        return self._sum((self._variances[pair.first] - self._variances[pair.second]).square()) @ pair.weights
 
     @override
-    def relative(self) -> Relative:
-        rho = ridge(self._raw.mean(1), self.means.square().mean(1), self._shrinkage, self._resolution)  # (M,)
-        shrunk = (1 - self._shrinkage) * self._raw + rho[:, None]  # (M, D)
-        ratios = shrunk[:, None] / shrunk  # (M, M, D): v_a / v_b
-        distances = _differences(self.means).square() / shrunk  # (M, M, D)
-        return Relative((ratios - 1).sum(-1), distances.sum(-1))
+    def relative(self, pair: Pair) -> Relative:
+        mine, other = self._regular[pair.first], self._regular[pair.second]
+        mahalanobis = (self._squared_offset(pair) / other).sum(1)
+        return Relative(mahalanobis @ pair.weights, self._sum(mine / other - 1) @ pair.weights)
 
+    @override
+    def log_determinant_ratio(self, pair: Pair) -> Tensor:
+        logarithms = self._regular.log()
+        return self._sum(logarithms[pair.second] - logarithms[pair.first]) @ pair.weights
 
-def _differences(values: Tensor) -> Tensor:
-    return values[:, None] - values  # (M, M, D)
+    @override
+    def midpoint(self, pair: Pair) -> Midpoint:
+        mine, other = self._regular[pair.first], self._regular[pair.second]
+        middle = (mine + other) / 2
+        mahalanobis = (self._squared_offset(pair) / middle).sum(1)
+        excess = self._sum(middle.log() - (mine.log() + other.log()) / 2)
+        return Midpoint(mahalanobis @ pair.weights, excess @ pair.weights)
+
+    @override
+    def pooled(self, weights: Tensor, present: Tensor) -> Pooled:
+        shares = (present / present.sum().clamp(min=1))[:, None, None]  # (M, 1, 1)
+        middle = (shares * self._regular).sum(0)  # (R, D)
+        between = (shares * (self._means - (shares * self._means).sum(0)).square()).sum(0)  # (R, D)
+        if self._repeats > 1:
+            between = between.mean(1, keepdim=True)
+        excess = self._sum(middle.log() - (shares * self._regular.log()).sum(0))
+        return Pooled(self._sum((between / middle).log1p()) @ weights, excess @ weights)
+
+    @cached_property
+    def _variances(self) -> Tensor:
+        """S of all Gaussians where it may be singular."""
+        return self._raw.lerp(self._raw.mean(2, keepdim=True), self._shrinkage) if self._shrinkage else self._raw
+
+    @cached_property
+    def _regular(self) -> Tensor:
+        """S of all Gaussians, positive."""
+        rho = ridge(
+            self._raw.mean(2), self._means.square().mean(2), self._raw.new_tensor(self._shrinkage), self._resolution
+        )  # (M, R)
+        return (1 - self._shrinkage) * self._raw + rho[:, :, None]
+
+    def _sum(self, values: Tensor) -> Tensor:
+        return self._repeats * values.sum(1)  # (R,)
+
+    def _squared_offset(self, pair: Pair) -> Tensor:
+        return (self._means[pair.first] - self._means[pair.second]).square()  # (R, D)

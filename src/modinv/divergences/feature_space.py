@@ -1,10 +1,14 @@
 """Gaussians with full covariance in feature space: the D x D covariances themselves, for more rows than dimensions."""
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 from typing_extensions import override
 
-from modinv.divergences.gaussians import Gaussians, Relative, fill_pairs, ridge
+from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative, contrasts, ridge
+from modinv.divergences.layout import Layout, Pair
+from modinv.divergences.shrinkage import estimate
 from modinv.divergences.spectra import product_nuclear_norm, trace_square_root
 from modinv.statistics import Statistics
 
@@ -12,57 +16,126 @@ __all__ = ["FeatureGaussians"]
 
 
 class FeatureGaussians(Gaussians):
-    """Gaussians known by their covariances (M, D, D): O(N D^2) and O(D^3). The cheaper form when N > D.
+    """Gaussians of whole modalities known by their covariances (M, D, D): O(N D^2) and O(D^3).
 
     Args:
         statistics: of the batch.
-        shrinkage: alpha.
+        layout: of level ``"modality"``.
+        shrinkage: alpha, or the name of an estimate of it.
     """
 
-    def __init__(self, statistics: Statistics, shrinkage: float) -> None:
-        rows, self.means = statistics.centered  # (N, D), (M, D)
-        self.dimension = rows.shape[1]
-        weights = statistics.membership * (statistics.counts - 1).clamp(min=1).rsqrt()  # (N, M)
-        self.rows = weights.T[:, :, None].to(rows.dtype) * rows  # (M, N, D): Sigma_a = rows_a^T rows_a
-        self.shrinkage = shrinkage
-        self.covariances = self.rows.mT @ self.rows  # (M, D, D)
-        self.identity = torch.eye(self.dimension, dtype=self.rows.dtype, device=self.rows.device)
+    def __init__(self, statistics: Statistics, layout: Layout, shrinkage: float | str) -> None:
+        self.layout = layout
+        rows, self._means = statistics.centered  # (N, D), (M, D)
+        self._degrees = layout.degrees[:, 0].clamp(min=1).to(rows.dtype)  # (M,)
+        members = layout.covariance_rows.to(rows.dtype)  # (M, N, 1)
+        self._samples = members * self._degrees.rsqrt()[:, None, None] * rows  # (M, N, D)
+        self._covariances = self._samples.mT @ rows * self._degrees.rsqrt()[:, None, None]  # (M, D, D)
+        self._traces = (self._covariances * self._identity).sum((1, 2))  # (M,)
+        self._shrunk = shrinkage != 0
+        if isinstance(shrinkage, str):
+            self._alpha = self._intensity(shrinkage, members.sum((1, 2)).clamp(min=1))
+        else:
+            self._alpha = self._traces.new_tensor(shrinkage)
         self._resolution = statistics.resolution
-        self._traces = (self.covariances * self.identity).sum((1, 2))  # (M,)
 
     @override
-    def squared_mean_distances(self) -> Tensor:
-        return (self.means[:, None] - self.means).square().sum(-1)
+    def squared_mean_distance(self, pair: Pair) -> Tensor:
+        return self._weigh(pair.weights, self._offset(pair).square().sum())
 
     @override
-    def traces(self) -> Tensor:
-        return self._traces
+    def trace_sum(self, pair: Pair) -> Tensor:
+        return self._weigh(pair.weights, self._traces[pair.first] + self._traces[pair.second])
 
     @override
-    def root_traces(self) -> Tensor:
-        return fill_pairs(self._root_trace, self._traces)
+    def root_trace(self, pair: Pair) -> Tensor:
+        if self._shrunk:
+            root = trace_square_root(self._regular[pair.first] @ self._regular[pair.second])
+        else:
+            root = product_nuclear_norm(self._samples[pair.first], self._samples[pair.second])
+        return self._weigh(pair.weights, root)
 
     @override
-    def squared_covariance_distances(self) -> Tensor:
-        shrunk = self._shrunk()
-        return (shrunk[:, None] - shrunk).square().sum((2, 3))
+    def squared_covariance_distance(self, pair: Pair) -> Tensor:
+        return self._weigh(pair.weights, (self._regular[pair.first] - self._regular[pair.second]).square().sum())
 
     @override
-    def relative(self) -> Relative:
-        factors, _ = torch.linalg.cholesky_ex(self._shrunk())  # (M, D, D)
-        differences = (self.means[:, None] - self.means).mT  # (M, D, M): [b, :, a] = mu_b - mu_a
-        whitened = torch.linalg.solve_triangular(factors, differences, upper=False)  # (M, D, M)
-        across = torch.linalg.solve_triangular(factors, factors[:, None], upper=False)  # [a, b]: L_b^-1 L_a
-        excess = across.square().sum((2, 3)) - self.dimension
-        return Relative(excess, whitened.square().sum(1).T)
+    def relative(self, pair: Pair) -> Relative:
+        factor = self._factors[pair.second]
+        whitened = torch.linalg.solve_triangular(factor, self._offset(pair)[:, None], upper=False)
+        across = torch.linalg.solve_triangular(factor, self._factors[pair.first], upper=False)
+        excess = across.square().sum() - len(factor)
+        return Relative(self._weigh(pair.weights, whitened.square().sum()), self._weigh(pair.weights, excess))
 
-    def _shrunk(self) -> Tensor:
-        variances = self._traces / self.dimension
-        rho = ridge(variances, self.means.square().mean(1), self.shrinkage, self._resolution)  # (M,)
-        return (1 - self.shrinkage) * self.covariances + rho[:, None, None] * self.identity
+    @override
+    def log_determinant_ratio(self, pair: Pair) -> Tensor:
+        return self._weigh(pair.weights, self._log_determinants[pair.second] - self._log_determinants[pair.first])
 
-    def _root_trace(self, a: int, b: int) -> Tensor:
-        if not self.shrinkage:
-            return product_nuclear_norm(self.rows[a], self.rows[b])
-        shrunk = self._shrunk()
-        return trace_square_root(shrunk[a] @ shrunk[b])
+    @override
+    def midpoint(self, pair: Pair) -> Midpoint:
+        factor = _factor((self._regular[pair.first] + self._regular[pair.second]) / 2)
+        whitened = torch.linalg.solve_triangular(factor, self._offset(pair)[:, None], upper=False)
+        ends = (self._log_determinants[pair.first] + self._log_determinants[pair.second]) / 2
+        excess = self._log_determinant(factor) - ends
+        return Midpoint(self._weigh(pair.weights, whitened.square().sum()), self._weigh(pair.weights, excess))
+
+    @override
+    def pooled(self, weights: Tensor, present: Tensor) -> Pooled:
+        shares = (present / present.sum().clamp(min=1)).to(self._means.dtype)  # (M,)
+        factor = _factor((shares[:, None, None] * self._regular).sum(0))
+        offsets = (self._means - shares @ self._means) * shares.sqrt()[:, None]  # (M, D)
+        offsets = contrasts(shares).T @ offsets  # (M - 1, D)
+        whitened = torch.linalg.solve_triangular(factor, offsets.T, upper=False)  # (D, M - 1)
+        identity = torch.eye(len(offsets), dtype=whitened.dtype, device=whitened.device)
+        between = torch.linalg.slogdet(identity + whitened.T @ whitened).logabsdet
+        covariances = self._log_determinant(factor) - shares @ self._log_determinants
+        return Pooled(self._weigh(weights, between), self._weigh(weights, covariances))
+
+    @property
+    def _identity(self) -> Tensor:
+        return torch.eye(self._means.shape[1], dtype=self._means.dtype, device=self._means.device)
+
+    @cached_property
+    def _regular(self) -> Tensor:
+        """S of all modalities, (M, D, D)."""
+        variances = self._traces / self._means.shape[1]
+        if not self._shrunk:
+            return self._covariances
+        rho = ridge(variances, self._means.square().mean(1), self._alpha, self._resolution)  # (M,)
+        kept = (1 - self._alpha).expand_as(rho)
+        return kept[:, None, None] * self._covariances + rho[:, None, None] * self._identity
+
+    @cached_property
+    def _factors(self) -> Tensor:
+        return _factor(self._regular)  # (M, D, D)
+
+    @cached_property
+    def _log_determinants(self) -> Tensor:
+        return self._log_determinant(self._factors)  # (M,)
+
+    def _log_determinant(self, factor: Tensor) -> Tensor:
+        return 2 * (factor * self._identity).sum(-1).log().sum(-1)
+
+    def _offset(self, pair: Pair) -> Tensor:
+        return self._means[pair.first] - self._means[pair.second]  # (D,)
+
+    def _weigh(self, weights: Tensor, value: Tensor) -> Tensor:
+        return value.to(weights.dtype) * weights.sum()
+
+    def _intensity(self, name: str, counts: Tensor) -> Tensor:
+        ratio = self._degrees / counts  # (M,): from the denominator n - 1 to n
+        lengths = self._samples.detach().square().sum(2)  # (M, N)
+        squares = self._covariances.detach().square().sum((1, 2))
+        return estimate(
+            name,
+            squares * ratio.square(),
+            lengths.square().sum(1) * ratio.square(),
+            self._traces.detach() * ratio,
+            counts,
+            self._means.shape[1],
+        )
+
+
+def _factor(covariances: Tensor) -> Tensor:
+    factor: Tensor = torch.linalg.cholesky_ex(covariances).L
+    return factor

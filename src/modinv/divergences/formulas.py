@@ -1,7 +1,6 @@
-"""Two Gaussians to one number: each divergence written once, for every form of covariance.
+"""Two Gaussians to one number: each divergence written once, for every form of covariance and every level.
 
-All of them answer for all ordered pairs [a, b] of M Gaussians at once, in two parts: what the means contribute and
-what the covariances contribute. Nothing is divided by D here.
+Each comes in two parts, what the means contribute and what the covariances contribute. Nothing is divided by D here.
 """
 
 from typing import NamedTuple
@@ -9,46 +8,83 @@ from typing import NamedTuple
 from torch import Tensor
 
 from modinv.divergences.gaussians import Gaussians
+from modinv.divergences.layout import Pair
 
-__all__ = ["Parts", "jeffreys", "moments", "wasserstein"]
+__all__ = ["Parts", "bhattacharyya", "jeffreys", "jensen_shannon", "kl", "moments", "wasserstein"]
 
 
 class Parts(NamedTuple):
-    """The two parts of a divergence for all ordered pairs; their sum is the divergence."""
+    """The two parts of a divergence; their sum is the divergence."""
 
-    mean: Tensor  # (M, M)
-    covariance: Tensor  # (M, M)
+    mean: Tensor  # ()
+    covariance: Tensor  # ()
 
 
-def wasserstein(gaussians: Gaussians) -> Parts:
+def wasserstein(gaussians: Gaussians, pair: Pair) -> Parts:
     """Return the squared 2-Wasserstein distance.
 
-    |mu_a - mu_b|^2 + tr S_a + tr S_b - 2 tr (S_a^(1/2) S_b S_a^(1/2))^(1/2), for a < b.
+    |mu_a - mu_b|^2 + tr S_a + tr S_b - 2 tr (S_a^(1/2) S_b S_a^(1/2))^(1/2).
 
     Reference: Dowson and Landau, "The Fréchet distance between multivariate normal distributions", 1982, eq. 4.
     """
-    traces = gaussians.traces()
-    covariance = traces[:, None] + traces - 2 * gaussians.root_traces()
-    return Parts(gaussians.squared_mean_distances(), covariance)
+    covariance = gaussians.trace_sum(pair) - 2 * gaussians.root_trace(pair)
+    return Parts(gaussians.squared_mean_distance(pair), covariance)
 
 
-def jeffreys(gaussians: Gaussians) -> Parts:
+def kl(gaussians: Gaussians, pair: Pair) -> Parts:
+    """Return the Kullback-Leibler divergence of the second Gaussian from the first, KL(a || b).
+
+    (1/2) [delta^T S_b^-1 delta + tr(S_b^-1 S_a) - D + log det S_b - log det S_a].
+
+    Reference: Kullback and Leibler, "On information and sufficiency", 1951.
+    """
+    relative = gaussians.relative(pair)
+    excess = relative.excess_trace + gaussians.log_determinant_ratio(pair)
+    return Parts(relative.mahalanobis / 2, excess / 2)
+
+
+def jeffreys(gaussians: Gaussians, pair: Pair) -> Parts:
     """Return the Jeffreys divergence, KL(a || b) / 2 + KL(b || a) / 2.
 
-    (1/4) [tr S_b^-1 S_a + tr S_a^-1 S_b - 2 D + delta^T (S_a^-1 + S_b^-1) delta]: the log-determinants cancel.
+    (1/4) [delta^T (S_a^-1 + S_b^-1) delta + tr S_b^-1 S_a + tr S_a^-1 S_b - 2 D]: the log-determinants cancel.
 
     Reference: Jeffreys, "An invariant form for the prior probability in estimation problems", 1946 (there the sum of
     both directions, here their mean).
     """
-    relative = gaussians.relative()
-    mean = (relative.mahalanobis + relative.mahalanobis.T) / 4
-    return Parts(mean, (relative.excess_trace + relative.excess_trace.T) / 4)
+    forward = gaussians.relative(pair)
+    backward = gaussians.relative(Pair(pair.second, pair.first, pair.weights))
+    mean = (forward.mahalanobis + backward.mahalanobis) / 4
+    return Parts(mean, (forward.excess_trace + backward.excess_trace) / 4)
 
 
-def moments(gaussians: Gaussians) -> Parts:
+def bhattacharyya(gaussians: Gaussians, pair: Pair) -> Parts:
+    """Return the Bhattacharyya distance.
+
+    (1/8) delta^T S*^-1 delta + (1/2) [log det S* - (log det S_a + log det S_b) / 2], S* = (S_a + S_b) / 2.
+
+    Reference: Bhattacharyya, "On a measure of divergence between two statistical populations", 1943.
+    """
+    midpoint = gaussians.midpoint(pair)
+    return Parts(midpoint.mahalanobis / 8, midpoint.excess_log_determinant / 2)
+
+
+def jensen_shannon(gaussians: Gaussians, weights: Tensor, present: Tensor) -> Parts:
+    """Return the moment-matched Jensen-Shannon divergence of all modalities at once, sum_m w_m KL(p_m || pooled).
+
+    With w_m = 1 / M and the pooled covariance S = sum_m w_m (S_m + (mu_m - mu) (mu_m - mu)^T), this is
+    (1/2) [log det S - sum_m w_m log det S_m]; its mean part is what the means add to S.
+
+    Reference: the pooled Gaussian in place of the mixture is our choice; Lin, "Divergence measures based on the Shannon
+    entropy", 1991, has the mixture.
+    """
+    pooled = gaussians.pooled(weights, present)
+    return Parts(pooled.means / 2, pooled.covariances / 2)
+
+
+def moments(gaussians: Gaussians, pair: Pair) -> Parts:
     """Return the squared distance of the first two moments, |mu_a - mu_b|^2 + |S_a - S_b|_F^2.
 
     Reference: the covariance part is that of Sun and Saenko, "Deep CORAL", 2016, eq. 1, without its 1 / (4 D^2); the
     mean part and their equal weights are our choice.
     """
-    return Parts(gaussians.squared_mean_distances(), gaussians.squared_covariance_distances())
+    return Parts(gaussians.squared_mean_distance(pair), gaussians.squared_covariance_distance(pair))

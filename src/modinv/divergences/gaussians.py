@@ -1,66 +1,108 @@
-"""What a divergence asks of a set of M Gaussians, whatever form their covariances have.
+"""What a divergence asks of the Gaussians that it compares, whatever form their covariances have.
 
-Every answer is for all modalities or all ordered pairs at once. S_a is the covariance of modality a after shrinkage,
-S_a = (1 - alpha) Sigma_a + alpha (tr Sigma_a / D) I, with Sigma_a of denominator n_a - 1.
+S is a covariance after shrinkage, S = (1 - alpha) Sigma + alpha (tr Sigma / D) I. Every answer about a pair of
+modalities is a number: the average over the comparisons of the pair with the pair's weights.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["Gaussians", "Relative", "fill_pairs", "ridge"]
+from modinv.divergences.layout import Layout, Pair
+
+__all__ = ["Gaussians", "Midpoint", "Pooled", "Relative", "contrasts", "ridge"]
 
 
 class Relative(NamedTuple):
-    """The covariance and the mean of one Gaussian in the metric of another; entry [a, b] is measured with S_b."""
+    """The first Gaussian of a pair in the metric of the second."""
 
-    excess_trace: Tensor  # (M, M): tr(S_b^-1 S_a) - D
-    mahalanobis: Tensor  # (M, M): (mu_a - mu_b)^T S_b^-1 (mu_a - mu_b)
+    mahalanobis: Tensor  # (): delta^T S_b^-1 delta, delta = mu_a - mu_b
+    excess_trace: Tensor  # (): tr(S_b^-1 S_a) - D
+
+
+class Midpoint(NamedTuple):
+    """A pair around the mean of its covariances, S* = (S_a + S_b) / 2."""
+
+    mahalanobis: Tensor  # (): delta^T S*^-1 delta
+    excess_log_determinant: Tensor  # (): log det S* - (log det S_a + log det S_b) / 2
+
+
+class Pooled(NamedTuple):
+    """All modalities against their pooled Gaussian, whose covariance is S* (their mean covariance) + S_means."""
+
+    means: Tensor  # (): log det(S* + S_means) - log det S*
+    covariances: Tensor  # (): log det S* - the mean of log det S_m
 
 
 class Gaussians:
-    """M Gaussians in D dimensions, in a form that a subclass knows."""
+    """M Gaussians for each comparison, in a form that a subclass knows."""
 
-    def squared_mean_distances(self) -> Tensor:
-        """Return |mu_a - mu_b|^2, (M, M)."""
+    layout: Layout
+
+    def squared_mean_distance(self, pair: Pair) -> Tensor:
+        """Return |mu_a - mu_b|^2, ()."""
         raise NotImplementedError
 
-    def traces(self) -> Tensor:
-        """Return tr S_a, (M,)."""
+    def trace_sum(self, pair: Pair) -> Tensor:
+        """Return tr S_a + tr S_b, ()."""
         raise NotImplementedError
 
-    def root_traces(self) -> Tensor:
-        """Return tr (S_a^(1/2) S_b S_a^(1/2))^(1/2), (M, M); the entries with a < b are filled, the rest is zero."""
+    def root_trace(self, pair: Pair) -> Tensor:
+        """Return tr (S_a^(1/2) S_b S_a^(1/2))^(1/2), ()."""
         raise NotImplementedError
 
-    def squared_covariance_distances(self) -> Tensor:
-        """Return the squared Frobenius norm of S_a - S_b, (M, M)."""
+    def squared_covariance_distance(self, pair: Pair) -> Tensor:
+        """Return the squared Frobenius norm of S_a - S_b, ()."""
         raise NotImplementedError
 
-    def relative(self) -> Relative:
-        """Return traces and means relative to each covariance; needs shrinkage above 0."""
+    def relative(self, pair: Pair) -> Relative:
+        """Return the first Gaussian in the metric of the second; for the other direction swap the pair."""
+        raise NotImplementedError
+
+    def log_determinant_ratio(self, pair: Pair) -> Tensor:
+        """Return log det S_b - log det S_a, ()."""
+        raise NotImplementedError
+
+    def midpoint(self, pair: Pair) -> Midpoint:
+        """Return the pair around the mean of its covariances."""
+        raise NotImplementedError
+
+    def pooled(self, weights: Tensor, present: Tensor) -> Pooled:
+        """Return all modalities at once against the Gaussian with their pooled moments.
+
+        Args:
+            weights: of the comparisons, (R,).
+            present: which modalities take part, 0 or 1, (M,); each of them counts the same.
+        """
         raise NotImplementedError
 
 
-def ridge(variances: Tensor, means: Tensor, shrinkage: float, resolution: float) -> Tensor:
-    """Return what shrinkage adds to the diagonal of each covariance, alpha tr Sigma_a / D, with a floor, (M,).
+def contrasts(shares: Tensor) -> Tensor:
+    """Return an orthonormal basis of what is orthogonal to the square roots of the shares, (M, M - 1).
 
-    The floor is the variance that rounding the features leaves: a modality whose rows are all equal keeps a positive
-    definite covariance, and any other is as the formula says.
+    Offsets from a weighted mean, each times the square root of its share, lie in that space: a determinant taken in it
+    has no zero eigenvalue to lose its digits to. The last columns of a Householder reflection.
 
     Args:
-        variances: mean variance of each modality, tr Sigma_a / D, (M,).
-        means: mean square of each modality's mean, |mu_a|^2 / D, (M,).
-        shrinkage: alpha.
+        shares: not negative, of sum 1, (M,).
+    """
+    identity = torch.eye(len(shares), dtype=shares.dtype, device=shares.device)
+    normal = shares.sqrt() + identity[0]
+    return (identity - 2 * torch.outer(normal, normal) / normal.square().sum())[:, 1:]
+
+
+def ridge(variances: Tensor, squared_means: Tensor, alpha: Tensor, resolution: float) -> Tensor:
+    """Return what shrinkage adds to the diagonal of each covariance, alpha tr Sigma / D, with a floor.
+
+    The floor is the variance that rounding the features leaves: rows that are all equal keep a positive definite
+    covariance, and any other is as the formula says.
+
+    Args:
+        variances: tr Sigma / D of each Gaussian, (M, R).
+        squared_means: |mu|^2 / D around a common origin, any shape; only its mean is used.
+        alpha: shrinkage, () or (M, R).
         resolution: relative rounding error of the features.
     """
-    floor = resolution**2 * (variances + means).detach().mean() + 1e-30
-    return torch.maximum(shrinkage * variances, floor)
-
-
-def fill_pairs(value: Callable[[int, int], Tensor], like: Tensor) -> Tensor:
-    """Return the matrix of ``value(a, b)`` for a < b and zero elsewhere, (M, M), for ``like`` of shape (M,)."""
-    size, zero = len(like), like.new_zeros(())
-    return torch.stack([value(a, b) if a < b else zero for a in range(size) for b in range(size)]).view(size, size)
+    floor = resolution**2 * (variances.mean() + squared_means.mean()).detach() + 1e-30
+    return torch.maximum(alpha * variances, floor)

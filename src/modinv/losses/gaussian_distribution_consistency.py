@@ -6,22 +6,24 @@ a divergence between them. Which divergence, the full covariance, the division b
 the paper's formula is not public.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor
 from typing_extensions import override
 
 from modinv import divergences
-from modinv._checks import check_choice, check_number
+from modinv._checks import check_choice, check_count, check_number
 from modinv.losses.loss import Loss
 from modinv.statistics import Statistics
 
 __all__ = ["GaussianDistributionConsistencyLoss", "GaussianTerms", "gaussian_distribution_consistency"]
 
-Divergence = Literal["wasserstein", "jeffreys", "moments"]
-Covariance = Literal["full", "diagonal"]
-Level = Literal["modality"]
+Divergence = Literal["wasserstein", "kl", "jeffreys", "bhattacharyya", "jensen_shannon", "moments"]
+Covariance = Literal["full", "diagonal", "isotropic"]
+Level = Literal["modality", "identity", "within"]
+Shrinkage = float | Literal["oas", "ledoit_wolf"]
 
 
 class GaussianTerms(NamedTuple):
@@ -32,20 +34,16 @@ class GaussianTerms(NamedTuple):
     covariance: Tensor  # ()
 
 
-class _Choice(NamedTuple):
-    parts: Callable[[divergences.Gaussians], divergences.Parts]
-    least_count: int  # rows that both modalities need: one has a mean, an inverse of the covariance needs two
-    least_shrinkage: float
-
-
-# The smallest shrinkage is where float64 sample-space algebra still keeps five digits of a float32 batch.
-_DIVERGENCES = {
-    "wasserstein": _Choice(divergences.wasserstein, least_count=1, least_shrinkage=0.0),
-    "jeffreys": _Choice(divergences.jeffreys, least_count=2, least_shrinkage=1e-6),
-    "moments": _Choice(divergences.moments, least_count=1, least_shrinkage=0.0),
+# Divergences of two Gaussians; "jensen_shannon" takes all modalities at once.
+_PAIRWISE: Mapping[str, Callable[[divergences.Gaussians, divergences.Pair], divergences.Parts]] = {
+    "wasserstein": divergences.wasserstein,
+    "kl": divergences.kl,
+    "jeffreys": divergences.jeffreys,
+    "bhattacharyya": divergences.bhattacharyya,
+    "moments": divergences.moments,
 }
-_COVARIANCES = ("full", "diagonal")
-_LEVELS = ("modality",)
+_COVARIANCES = ("full", "diagonal", "isotropic")
+_NEED_NO_INVERSE = ("wasserstein", "moments")
 
 
 def gaussian_distribution_consistency(
@@ -56,7 +54,8 @@ def gaussian_distribution_consistency(
     divergence: Divergence = "wasserstein",
     covariance: Covariance = "full",
     level: Level = "modality",
-    shrinkage: float = 0.0,
+    shrinkage: Shrinkage = 0.0,
+    target: int | None = None,
     num_modalities: int | None = None,
 ) -> Tensor:
     """Return :class:`GaussianDistributionConsistencyLoss` of one batch, (); see there for the arguments.
@@ -73,6 +72,7 @@ def gaussian_distribution_consistency(
         covariance=covariance,
         level=level,
         shrinkage=shrinkage,
+        target=target,
         num_modalities=num_modalities,
     )
     total: Tensor = loss(features, labels, modalities)
@@ -82,29 +82,41 @@ def gaussian_distribution_consistency(
 class GaussianDistributionConsistencyLoss(Loss):
     """Measure how far the feature distributions of the modalities are apart, each taken as one Gaussian.
 
-    With mean mu_m and covariance Sigma_m (denominator n_m - 1) of the rows of modality m, and
-    S_m = (1 - alpha) Sigma_m + alpha (tr Sigma_m / D) I:
+    With mean mu_m and covariance Sigma_m of modality m, delta = mu_1 - mu_2, S_m = (1 - alpha) Sigma_m + alpha (tr
+    Sigma_m / D) I and S* = (S_1 + S_2) / 2:
 
-    * ``"wasserstein"``: |mu_1 - mu_2|^2 + tr S_1 + tr S_2 - 2 tr (S_1^(1/2) S_2 S_1^(1/2))^(1/2), the squared
-      2-Wasserstein distance;
-    * ``"jeffreys"``: KL(1 || 2) / 2 + KL(2 || 1) / 2;
-    * ``"moments"``: |mu_1 - mu_2|^2 + |S_1 - S_2|_F^2.
+    * ``"wasserstein"``: |delta|^2 + tr S_1 + tr S_2 - 2 tr (S_1^(1/2) S_2 S_1^(1/2))^(1/2), the squared 2-Wasserstein
+      distance;
+    * ``"kl"``: KL(p_1 || p_2), of the lower-numbered modality from the higher;
+    * ``"jeffreys"``: KL(p_1 || p_2) / 2 + KL(p_2 || p_1) / 2;
+    * ``"bhattacharyya"``: delta^T S*^-1 delta / 8 + [log det S* - (log det S_1 + log det S_2) / 2] / 2;
+    * ``"jensen_shannon"``: sum_m KL(p_m || pooled) / M with the Gaussian of the pooled moments, all modalities at once;
+    * ``"moments"``: |delta|^2 + |S_1 - S_2|_F^2.
 
-    The value is divided by D, so that a weight carries over between embedding sizes. More than two modalities: the
-    mean over their pairs. A modality with one row has a mean and covariance zero; ``"jeffreys"`` compares it with
-    nothing. Labels are not read at level ``"modality"``.
+    The value is divided by D, so that a weight carries over between embedding sizes. More than two modalities: the mean
+    over their pairs. A covariance has the denominator n - 1; a cell of one row has a mean and covariance zero, which
+    ``"wasserstein"`` and ``"moments"`` take as it is and the logarithmic divergences compare with nothing.
 
-    Cost with N rows: one N x D x N product forward and one backward while N <= D, the D x D covariances beyond; never
-    anything of size D x D in the first case. ``"jeffreys"`` of raw batch covariances (N < D) reports the shrinkage
-    more than the data when alpha is small: 0.1 or more is sensible. Differentiable once for ``"wasserstein"`` with
-    full covariance, which raises a ``RuntimeError`` in double backward; the others any number of times.
+    Cost with N rows: one N x D x N product forward and one backward while N <= D or at the levels of identities, the
+    D x D covariances otherwise; never anything of size D x D in the first case. The logarithmic divergences of raw
+    batch covariances (N < D) report the shrinkage more than the data when alpha is small: 0.1 or more is sensible.
+    ``"wasserstein"`` with full covariance is differentiable once and raises a ``RuntimeError`` in double backward; the
+    others any number of times.
 
     Args:
         divergence: as above; default ``"wasserstein"``, which needs no shrinkage and stays finite on every batch.
-        covariance: ``"full"`` (default) or ``"diagonal"``, which keeps the variances alone.
-        level: ``"modality"``, one Gaussian per modality.
-        shrinkage: alpha in [0, 1]; default 0. ``"jeffreys"`` needs at least 1e-6, since a batch with fewer rows than
-            features has a singular covariance.
+        covariance: ``"full"`` (default); ``"diagonal"``, the variances alone; ``"isotropic"``, their mean times the
+            identity.
+        level: ``"modality"`` (default), one Gaussian per modality; ``"identity"``, one per identity and modality,
+        averaged
+            over the identities present in both modalities of a pair (in all of them for ``"jensen_shannon"``);
+            ``"within"``, the same means, with the covariance of the modality's rows around their identities' means and
+            the denominator rows - identities.
+        shrinkage: alpha in [0, 1], default 0; or ``"oas"`` or ``"ledoit_wolf"``, an estimate from the batch for each
+            covariance, not differentiated, with full covariance only. The logarithmic divergences need at least 1e-6,
+            since a batch with fewer rows than features has a singular covariance.
+        target: modality whose moments receive no gradient, so that the others move towards it; default: none. The loss
+            then makes a Gram matrix of its own.
         num_modalities: see :class:`modinv.losses.Loss`.
 
     Raises:
@@ -117,11 +129,12 @@ class GaussianDistributionConsistencyLoss(Loss):
         GaussianDistributionConsistencyLoss(divergence='jeffreys', covariance='full', level='modality', shrinkage=0.1)
         >>> features = torch.randn(16, 8, generator=torch.Generator().manual_seed(0))
         >>> terms = loss.terms(features, torch.arange(16) % 4, torch.arange(16) // 8)
-        >>> bool(terms.total == terms.mean + terms.covariance)
+        >>> bool(terms.total.isclose(terms.mean + terms.covariance))
         True
 
     Reference: Zhang, Zhao, Du, Sun and Wang, "Learning enhancing modality-invariant features for visible-infrared
-    person re-identification", 2025; the formula is not given in the abstract, this one is our choice.
+    person re-identification", 2025; the formula is not given in the abstract, this one is our choice. Those of the
+    divergences stand in :mod:`modinv.divergences.formulas`.
     """
 
     def __init__(
@@ -130,30 +143,53 @@ class GaussianDistributionConsistencyLoss(Loss):
         divergence: Divergence = "wasserstein",
         covariance: Covariance = "full",
         level: Level = "modality",
-        shrinkage: float = 0.0,
+        shrinkage: Shrinkage = 0.0,
+        target: int | None = None,
         num_modalities: int | None = None,
     ) -> None:
         super().__init__(num_modalities=num_modalities)
-        self.divergence = check_choice("divergence", divergence, tuple(_DIVERGENCES))
+        self.divergence = check_choice("divergence", divergence, (*_PAIRWISE, "jensen_shannon"))
         self.covariance = check_choice("covariance", covariance, _COVARIANCES)
-        self.level = check_choice("level", level, _LEVELS)
-        least = _DIVERGENCES[divergence].least_shrinkage
-        self.shrinkage = check_number(f"shrinkage of divergence {divergence!r}", shrinkage, least=least, most=1)
+        self.level = check_choice("level", level, divergences.LEVELS)
+        self.shrinkage = _check_shrinkage(shrinkage, divergence, covariance)
+        self.target = None if target is None else check_count("target", target, least=0)
 
     @override
     def read(self, statistics: Statistics) -> GaussianTerms:
-        choice = _DIVERGENCES[self.divergence]
-        gaussians = divergences.gaussians_of(statistics, self.covariance, self.shrinkage)
-        present = statistics.counts >= choice.least_count  # (M,)
-        pairs = (present[:, None] & present).triu(1).to(statistics.dtype)  # (M, M)
-        # A weight of zero, not a mask: what is not finite must arrive even where nothing can be compared.
-        weights = pairs / (statistics.features.shape[1] * pairs.sum().clamp(min=1))
-        mean, covariance = ((part * weights).sum().to(statistics.dtype) for part in choice.parts(gaussians))
+        if not len(statistics.features):
+            return GaussianTerms(*[statistics.features.sum()] * 3)
+        if self.target is not None:
+            statistics = statistics.with_fixed(self.target)
+        gaussians = divergences.gaussians_of(statistics, self.level, self.covariance, self.shrinkage)
+        parts = self._compare(gaussians)
+        mean, covariance = (torch.stack(part).sum() / statistics.features.shape[1] for part in zip(*parts, strict=True))
         return GaussianTerms(mean + covariance, mean, covariance)
+
+    def _compare(self, gaussians: divergences.Gaussians) -> list[divergences.Parts]:
+        needs_covariance = self.divergence not in _NEED_NO_INVERSE
+        if self.divergence == "jensen_shannon":
+            weights, present = divergences.compare_all(gaussians.layout)
+            return [divergences.jensen_shannon(gaussians, weights, present)]
+        pairs = divergences.compare(gaussians.layout, needs_covariance=needs_covariance)
+        return [_PAIRWISE[self.divergence](gaussians, pair) for pair in pairs]
 
     @override
     def extra_repr(self) -> str:
+        target = "" if self.target is None else f", target={self.target}"
         return (
             f"divergence={self.divergence!r}, covariance={self.covariance!r}, level={self.level!r}, "
-            f"shrinkage={self.shrinkage}"
+            f"shrinkage={self.shrinkage!r}{target}"
         )
+
+
+def _check_shrinkage(shrinkage: Shrinkage, divergence: str, covariance: str) -> Shrinkage:
+    if isinstance(shrinkage, str):
+        check_choice("shrinkage", shrinkage, tuple(divergences.INTENSITIES))
+        if covariance != "full":
+            raise ValueError(
+                f"shrinkage {shrinkage!r} is an estimate for covariance 'full': give a number in [0, 1] "
+                f"with covariance {covariance!r}"
+            )
+        return shrinkage
+    least = 0.0 if divergence in _NEED_NO_INVERSE else divergences.LEAST_SHRINKAGE
+    return check_number(f"shrinkage of divergence {divergence!r}", shrinkage, least=least, most=1)

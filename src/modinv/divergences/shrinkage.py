@@ -1,0 +1,57 @@
+"""How strongly a covariance is drawn to a multiple of the identity, from its samples' Gram matrix alone.
+
+Both estimates minimise the expected squared Frobenius error, and need of the covariance C = X^T X / n only what the
+Gram matrix G = X X^T / n holds: tr C = tr G and |C|_F = |G|_F. They are not differentiated.
+"""
+
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
+
+__all__ = ["INTENSITIES", "LEAST_SHRINKAGE", "estimate", "ledoit_wolf", "oas"]
+
+# Where float64 algebra in sample space still keeps five digits of a float32 batch.
+LEAST_SHRINKAGE = 1e-6
+
+
+def ledoit_wolf(squares: Tensor, fourths: Tensor, trace: Tensor, count: Tensor, dimension: int) -> Tensor:
+    """Return the intensity of Ledoit and Wolf, in [0, 1].
+
+    min(beta, delta) / delta with beta = sum_i G_ii^2 - |G|^2 / n and delta = |G|^2 - (tr G)^2 / D.
+
+    Args:
+        squares: |G|_F^2.
+        fourths: sum_i G_ii^2.
+        trace: tr G.
+        count: n.
+        dimension: D.
+
+    Reference: Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", 2004.
+    """
+    delta = (squares - trace.square() / dimension).clamp(min=0)
+    beta = (fourths - squares / count).clamp(min=0).minimum(delta)
+    return (beta / delta.masked_fill(delta <= 0, 1)).masked_fill(delta <= 0, 1)
+
+
+def oas(squares: Tensor, fourths: Tensor, trace: Tensor, count: Tensor, dimension: int) -> Tensor:
+    """Return the oracle approximating intensity, in [0, 1].
+
+    min(1, (|G|^2 + (tr G)^2) / ((n + 1) (|G|^2 - (tr G)^2 / D))), as scikit-learn computes it; the arguments are
+    those of :func:`ledoit_wolf`.
+
+    Reference: Chen, Wiesel, Eldar and Hero, "Shrinkage algorithms for MMSE covariance estimation", 2010, eq. 23.
+    """
+    spread = (count + 1) * (squares - trace.square() / dimension)
+    intensity = (squares + trace.square()) / spread.masked_fill(spread <= 0, 1)
+    return intensity.clamp(max=1).masked_fill(spread <= 0, 1)
+
+
+INTENSITIES: Mapping[str, Callable[[Tensor, Tensor, Tensor, Tensor, int], Tensor]] = {
+    "oas": oas,
+    "ledoit_wolf": ledoit_wolf,
+}
+
+
+def estimate(name: str, squares: Tensor, fourths: Tensor, trace: Tensor, count: Tensor, dimension: int) -> Tensor:
+    """Return one of :data:`INTENSITIES`, at least :data:`LEAST_SHRINKAGE`: of two samples the estimate is always 0."""
+    return INTENSITIES[name](squares, fourths, trace, count, dimension).clamp(min=LEAST_SHRINKAGE)

@@ -1,0 +1,102 @@
+"""Sample space against feature space around N = D: what the choice by shape costs where it is wrong."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+from unittest.mock import patch
+
+from torch import Tensor
+
+import modinv
+from benchmarks.inputs import DIVERGENCES, batch_of, gaussian
+from benchmarks.page import chapter, explained, number, table, verdict
+from benchmarks.timing import Effort, best_times, forward_backward, threads
+from modinv.divergences import FeatureGaussians, Gaussians, SampleGaussians, lay_out
+from modinv.statistics import Statistics
+
+__all__ = ["SHARES", "Route", "measure", "section"]
+
+DIMENSIONS = (128, 256, 512)
+SHARES = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)  # N / D
+_TARGET = 2.5
+_REASON = "the rule knows the shape only, and the routes cross at another N / D for each divergence."
+
+
+class Route(NamedTuple):
+    """Both routes at one shape."""
+
+    divergence: str
+    rows: int  # N, of both modalities together
+    dimension: int
+    sample: float  # seconds
+    feature: float  # seconds
+
+    @property
+    def excess(self) -> float:
+        """How many times slower the chosen route is than the better one."""
+        chosen = self.sample if self.rows <= self.dimension else self.feature
+        return chosen / min(self.sample, self.feature)
+
+
+def measure(effort: Effort) -> list[Route]:
+    """Time both routes on one thread."""
+    shapes = [(8 * int(share * dimension / 8), dimension) for dimension in DIMENSIONS for share in SHARES]
+    return [_measure_one(effort, divergence, *shape) for divergence in DIVERGENCES for shape in shapes]
+
+
+def _measure_one(effort: Effort, divergence: str, rows: int, dimension: int) -> Route:
+    batch = batch_of(rows // 2, dimension)
+    calls = {
+        form.__name__: forward_backward(_through(form, divergence), batch)
+        for form in (SampleGaussians, FeatureGaussians)
+    }
+    with threads(1):
+        times = best_times(calls, effort)
+    sample, feature = (times[form.__name__].seconds for form in (SampleGaussians, FeatureGaussians))
+    return Route(divergence, rows, dimension, sample, feature)
+
+
+def _through(form: Callable[..., Gaussians], divergence: str) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Return the loss of a divergence that takes one route whatever the shape."""
+    loss = gaussian(divergence)
+
+    def gaussians_of(statistics: Statistics, level: str, _: str, shrinkage: float | str) -> Gaussians:
+        return form(statistics, lay_out(statistics, level), shrinkage)
+
+    def call(features: Tensor, labels: Tensor, modalities: Tensor) -> Tensor:
+        with patch.object(modinv.divergences, "gaussians_of", gaussians_of):
+            value: Tensor = loss(features, labels, modalities)
+        return value
+
+    return call
+
+
+def section(routes: list[Route]) -> str:
+    """Return the table of the largest ratios, and the plot."""
+    worst = [max((route for route in routes if route.divergence == name), key=_excess) for name in DIVERGENCES]
+    rows = [
+        (
+            f"`{route.divergence}`",
+            *(str(route.rows), str(route.dimension)),
+            *(number(1e3 * seconds) for seconds in (route.sample, route.feature)),
+            "sample space" if route.rows <= route.dimension else "feature space",
+            f"**{number(route.excess)}**",
+            verdict(route.excess, most=_TARGET),
+        )
+        for route in worst
+    ]
+    columns = (
+        *("divergence", "N", "D", "sample space, ms", "feature space, ms", "chosen", "times slower than the better"),
+        "target",
+    )
+    dimensions, shares = ", ".join(map(str, DIMENSIONS)), ", ".join(f"{share:g}" for share in SHARES)
+    plot = "![Time in sample space over time in feature space, against N / D](figures/routes.svg)"
+    text = f"""
+        Sample space (N x N) is taken while N ≤ D, feature space (D x D) beyond, with N the rows of both modalities.
+        Measured at D = {dimensions} and N / D = {shares} on one thread; the table shows the shape at which the rule
+        costs most.
+    """
+    return chapter("The two routes", text, explained(table(columns, rows), _REASON), plot)
+
+
+def _excess(route: Route) -> float:
+    return route.excess
