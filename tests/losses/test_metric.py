@@ -101,6 +101,22 @@ def test_intra_modality_loss_ignores_the_scale_of_a_modality() -> None:
     torch.testing.assert_close(loss(scaled, labels, modalities), loss(features, labels, modalities))
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
+@pytest.mark.parametrize("constant", [0.1, 3.0, 7.7, 1234.5])
+def test_intra_modality_loss_takes_a_collapsed_modality_as_compact(dtype: torch.dtype, constant: float) -> None:
+    """The mean of equal rows rounds, so that their spread is a rounding error and not zero."""
+    features, labels, modalities = make_batch((9, 7), dtype=dtype)
+    infrared = (modalities == 1)[:, None]
+    features = features.where(~infrared, constant).requires_grad_()
+    terms = modinv.IntraModalityLoss().terms(features, labels, modalities)
+    visible = modinv.IntraModalityLoss().terms(
+        features[modalities == 0], labels[modalities == 0], modalities[modalities == 0]
+    )
+    torch.testing.assert_close(terms.compactness, visible.compactness / 2, rtol=2e-3, atol=0)
+    (gradient,) = torch.autograd.grad(terms.total, features)
+    assert gradient.abs().max() < 10
+
+
 def test_intra_modality_terms_tell_compactness_from_discrepancy() -> None:
     features = torch.tensor([[0.0], [2.0], [6.0], [8.0]])
     terms = modinv.IntraModalityLoss(margin=3.0).terms(features, torch.tensor([0, 0, 1, 1]), torch.zeros(4).long())

@@ -21,13 +21,13 @@ class Layout(NamedTuple):
     """The Gaussians of a level: M modalities times R comparisons."""
 
     covariance_rows: Tensor  # (M, N, R): 1 where row i is one of the samples of the covariance
-    averaging: Tensor  # (M, N, R): what row i counts in the mean; zero at level "modality", whose rows are centered
     degrees: Tensor  # (M, R): denominator of the covariance, 0 where there is none
     present: Tensor  # (M, R) bool: has a mean
     votes: Tensor  # (R,): what a comparison counts, before those that cannot be made are left out
-    same_covariance: Tensor  # (N, N): 1 where two rows are samples of one covariance
-    same_comparison: Tensor  # (N, N): 1 where two rows take part in one comparison
-    cells: Tensor | None  # (N, N): replaces rows by the mean of their cell, where covariances are around cells
+    averaging: Tensor | None = None  # (M, N, R): what row i counts in the mean; None: it is the modality's mean
+    same_covariance: Tensor | None = None  # (N, N): 1 where two rows are samples of one; None: those of a modality are
+    same_comparison: Tensor | None = None  # (N, N): 1 where two rows take part in one comparison; None: all do
+    cells: Tensor | None = None  # (N, N): rows to the mean of their cell; None: covariances are around modalities
 
 
 class Pair(NamedTuple):
@@ -47,16 +47,11 @@ def lay_out(statistics: Statistics, level: str) -> Layout:
     """
     members = statistics.membership.T[:, :, None]  # (M, N, 1)
     if level == "modality":
-        ones = torch.ones_like(members[0])
         return Layout(
             covariance_rows=members,
-            averaging=torch.zeros_like(members),
             degrees=(statistics.counts - 1).clamp(min=0)[:, None],
             present=(statistics.counts > 0)[:, None],
-            votes=ones[0],
-            same_covariance=statistics.membership @ statistics.membership.T,
-            same_comparison=ones * ones.T,
-            cells=None,
+            votes=statistics.counts.new_ones(1),
         )
     same = statistics.same_identity.to(statistics.dtype)  # (N, N)
     cell_rows = members * same  # (M, N, R): row i is of modality m and of r's identity
@@ -80,8 +75,6 @@ def lay_out(statistics: Statistics, level: str) -> Layout:
     return Layout(
         covariance_rows=members.expand_as(cell_rows),
         degrees=(statistics.counts - identities).clamp(min=0).round()[:, None].expand_as(counts),
-        same_covariance=statistics.membership @ statistics.membership.T,
-        same_comparison=torch.ones_like(same),
         **common,
     )
 
@@ -97,9 +90,11 @@ def compare(layout: Layout, *, needs_covariance: bool) -> list[Pair]:
     num_modalities = max(len(usable), 2)  # a lone modality is compared with itself, at weight zero
     pairs = [(a, b % len(usable)) for a in range(num_modalities) for b in range(a + 1, num_modalities)]
     votes = torch.stack([usable[a] * usable[b] * (a != b) for a, b in pairs]) * layout.votes  # (pairs, R)
-    sums = votes.sum(1, keepdim=True)  # (pairs, 1)
+    sums = votes.sum(1, keepdim=True)  # (pairs, 1): how many comparisons, a whole number up to rounding
     # Weights of zero, not a mask: what is not finite must arrive even where nothing can be compared.
-    weights = votes / sums.where(sums > 0, 1) / (sums > 0).sum().clamp(min=1)
+    weights = votes / sums.clamp(min=0.5)
+    if len(pairs) > 1:
+        weights = weights / (sums > 0).sum().clamp(min=1)
     return [Pair(a, b, weight) for (a, b), weight in zip(pairs, weights, strict=True)]
 
 

@@ -70,8 +70,7 @@ class SampleGaussians(Gaussians):
     @override
     def squared_covariance_distance(self, pair: Pair) -> Tensor:
         # |C_a - C_b|^2 is one quadratic form of the squared Gram matrix, with the samples of b counted negatively.
-        first, second = (self._kept_shares(modality) for modality in pair[:2])
-        difference = first - second  # (N, R)
+        difference = self._kept_shares[pair.first] - self._kept_shares[pair.second]  # (N, R)
         squared = ((self._rows.square() @ difference) * difference).sum(0)
         if self._shrunk:
             alpha, traces = self._alpha.expand_as(self._traces), self._traces
@@ -145,6 +144,12 @@ class SampleGaussians(Gaussians):
         return self.layout.covariance_rows.sum(1)  # (M, R): samples of each covariance
 
     @cached_property
+    def _kept_shares(self) -> Tensor:
+        """What a sample counts in (1 - alpha) Sigma, (M, N, R)."""
+        shares = self.layout.covariance_rows / self._degrees[:, None]
+        return (1 - self._alpha.expand_as(self._degrees))[:, None] * shares if self._shrunk else shares
+
+    @cached_property
     def _rho(self) -> Tensor:
         return self._ridge(self._resolution)  # (M, R): definite enough to be inverted
 
@@ -162,7 +167,8 @@ class SampleGaussians(Gaussians):
 
     @cached_property
     def _own(self) -> Tensor:
-        return self._blocks * self.layout.same_covariance  # (N, N): the B_aa of all Gaussians
+        same = self.layout.same_covariance
+        return self._blocks * (self._members.T @ self._members if same is None else same)  # (N, N): all B_aa
 
     @cached_property
     def _regular(self) -> Tensor:
@@ -187,9 +193,18 @@ class SampleGaussians(Gaussians):
     @cached_property
     def _mean_coefficients(self) -> Tensor:
         """The means as sums of the stacked rows and means, (M, N + M, R)."""
-        num_modalities, _, comparisons = self.layout.averaging.shape
+        num_modalities, num_rows = self._members.shape
+        if self.layout.averaging is None:
+            own = torch.eye(num_modalities, num_rows + num_modalities, dtype=self._gram.dtype, device=self._gram.device)
+            return own.roll(num_rows, dims=1)[:, :, None]
         own = torch.eye(num_modalities, dtype=self._gram.dtype, device=self._gram.device)[:, :, None]
-        return torch.cat([self.layout.averaging, own.expand(-1, -1, comparisons)], dim=1)
+        return torch.cat([self.layout.averaging, own.expand(-1, -1, num_rows)], dim=1)
+
+    @cached_property
+    def _comparison_rows(self) -> Tensor:
+        """Which rows take part in which comparison, (N, R)."""
+        same = self.layout.same_comparison
+        return self._degrees.new_ones(self._members.shape[1], self._degrees.shape[1]) if same is None else same
 
     def _around_cells(self, rows: Tensor) -> Tensor:
         """Take the mean of each cell off its rows, where covariances are around cells; (..., N, k)."""
@@ -198,10 +213,6 @@ class SampleGaussians(Gaussians):
     def _of_rows(self, values: Tensor) -> Tensor:
         """Return for each row what belongs to its own Gaussian, (M, R) -> (N,)."""
         return (self._members * values).sum(0)
-
-    def _kept_shares(self, modality: int) -> Tensor:
-        kept = (1 - self._alpha.expand_as(self._degrees)[modality]) / self._degrees[modality]
-        return self.layout.covariance_rows[modality] * kept  # (N, R)
 
     def _intensity(self, name: str) -> Tensor:
         rows, members = self._rows.detach(), self.layout.covariance_rows  # (N, N), (M, N, R)
@@ -220,9 +231,11 @@ class SampleGaussians(Gaussians):
         share = self._of_rows(shares[:, None])  # (N,)
         rho = shares @ self._rho  # (R,)
         scale = self._scale * share.sqrt()
-        products = self._rows * (scale[:, None] * scale) * self.layout.same_comparison
+        products = self._rows * (scale[:, None] * scale)
+        if self.layout.same_comparison is not None:
+            products = products * self.layout.same_comparison
         factor = torch.linalg.cholesky_ex(products + torch.diag_embed(rho.expand(len(share)))).L
-        taking_part = self.layout.same_comparison[:, : len(rho)] * (share > 0)[:, None]  # (N, R)
+        taking_part = self._comparison_rows * (share > 0)[:, None]  # (N, R)
         logarithms = 2 * (diagonal(factor).log() @ taking_part)
         log_determinant = (self._dimension - taking_part.sum(0)) * rho.log() + logarithms
         return _Mixture(rho, factor, scale[:, None] * taking_part, log_determinant)
@@ -234,7 +247,7 @@ class SampleGaussians(Gaussians):
 
     def _row_weights(self, pair: Pair) -> Tensor:
         """Return what a row's comparison weighs, over all of its duplicates, (N,)."""
-        return self.layout.same_comparison[:, : len(pair.weights)] @ pair.weights
+        return self._comparison_rows @ pair.weights
 
     def _plain_root_trace(self, pair: Pair) -> Tensor:
         # The smaller modality has at most N / 2 rows: with its rows in front, the rest of the block is zero.
@@ -245,7 +258,7 @@ class SampleGaussians(Gaussians):
         scale = self._scale
         left = (few * scale * self._row_weights(pair))[front, None]
         mask = left * (many * scale)
-        if len(pair.weights) > 1:
+        if self.layout.same_comparison is not None:
             mask = mask * self.layout.same_comparison[front]
         return nuclear_norm(self._rows.index_select(0, front) * mask)
 
@@ -258,7 +271,9 @@ class SampleGaussians(Gaussians):
         rho = self._ridge(torch.finfo(self._gram.dtype).eps)  # (M, R): nothing is inverted, the floor can be lower
         active = (first + second) * (weights > 0)  # (N,)
         partner = first * rho[pair.second] + second * rho[pair.first]  # (N,)
-        blocks = self._blocks * self.layout.same_comparison * (active[:, None] * active)
+        blocks = self._blocks * (active[:, None] * active)
+        if self.layout.same_comparison is not None:
+            blocks = blocks * self.layout.same_comparison
         across = blocks * (first[:, None] * second)
         idle = 1 - active  # rows of 1, which add their number to the trace
         product = torch.diag_embed(active * partner * self._of_rows(rho) + idle)

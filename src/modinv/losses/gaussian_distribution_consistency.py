@@ -9,7 +9,6 @@ the paper's formula is not public.
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
-import torch
 from torch import Tensor
 from typing_extensions import override
 
@@ -162,7 +161,7 @@ class GaussianDistributionConsistencyLoss(Loss):
             statistics = statistics.with_fixed(self.target)
         gaussians = divergences.gaussians_of(statistics, self.level, self.covariance, self.shrinkage)
         parts = self._compare(gaussians)
-        mean, covariance = (torch.stack(part).sum() / statistics.features.shape[1] for part in zip(*parts, strict=True))
+        mean, covariance = (sum(part[1:], part[0]) / statistics.features.shape[1] for part in zip(*parts, strict=True))
         return GaussianTerms(mean + covariance, mean, covariance)
 
     def _compare(self, gaussians: divergences.Gaussians) -> list[divergences.Parts]:

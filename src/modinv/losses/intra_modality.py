@@ -12,7 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from modinv._checks import check_number
-from modinv.distances import center_distances, nearest, squared_distances_to_centers, squared_norms
+from modinv.distances import center_distances, diagonal, nearest, squared_distances_to_centers, squared_norms
 from modinv.groups import same_modality
 from modinv.losses.loss import Loss
 from modinv.statistics import Statistics
@@ -103,7 +103,9 @@ class IntraModalityLoss(Loss):
 
 
 def _spread(statistics: Statistics) -> Tensor:
-    """Return u_m(i)^2 for each row, (N,); 1 for a modality whose rows are all equal."""
-    squares = statistics.membership.T @ squared_norms(statistics)  # (M,)
-    spread = squares / statistics.counts.clamp(min=1)
-    return statistics.membership @ spread.masked_fill(spread <= 0, 1)
+    """Return u_m(i)^2 for each row, (N,); 1 for a modality whose rows are equal up to the rounding of their mean."""
+    num_rows = len(statistics.features)
+    spread = (statistics.membership.T @ squared_norms(statistics)) / statistics.counts.clamp(min=1)  # (M,)
+    means = diagonal(statistics.gram[num_rows:, num_rows:])  # (M,): |mu_m|^2
+    noise = 16 * torch.finfo(statistics.features.dtype).eps ** 2 * (spread + means)
+    return statistics.membership @ spread.masked_fill(spread <= noise, 1)
