@@ -14,6 +14,7 @@ __all__ = [
     "diagonal",
     "farthest",
     "nearest",
+    "on_diagonal",
     "row_distances",
     "safe_sqrt",
     "squared_distances",
@@ -84,3 +85,8 @@ def squared_distances(gram: Tensor) -> Tensor:
 def diagonal(gram: Tensor) -> Tensor:
     """Return the diagonal without ``Tensor.diagonal``, whose compiled gradient is wrong here in torch 2.13 on CPU."""
     return (gram * torch.eye(gram.shape[0], dtype=gram.dtype, device=gram.device)).sum(1)
+
+
+def on_diagonal(values: Tensor) -> Tensor:
+    """Return the matrix with ``values`` (N,) on its diagonal, made like :func:`diagonal` without a view of one."""
+    return values[:, None] * torch.eye(len(values), dtype=values.dtype, device=values.device)

@@ -14,7 +14,6 @@ Products over the features are made in float32, all that is N x N after them in 
 and neither autocast nor TF32 can round it.
 """
 
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from modinv import groups
 from modinv._checks import check_batch, host_values
+from modinv._lazy import lazy
 
 __all__ = ["Centered", "Statistics", "full_precision", "statistics_of"]
 
@@ -60,34 +60,34 @@ class Statistics:
         self.counts = self.membership.sum(0)  # (M,)
         self.averaging = self.membership / self.counts.clamp(min=1)  # (N, M): averaging.T takes rows to means
 
-    @cached_property
+    @lazy
     def same_identity(self) -> Tensor:
         """Which rows show the same identity, bool (N, N)."""
         return groups.same_identity(self.labels)
 
-    @cached_property
+    @lazy
     def same_cell(self) -> Tensor:
         """Which rows show the same identity in the same modality, bool (N, N)."""
         return self.same_identity & groups.same_modality(self.modalities)
 
-    @cached_property
+    @lazy
     def cell_sizes(self) -> Tensor:
         """Rows in the cell of each row, (N,)."""
         return self.same_cell.sum(1).to(self.dtype)
 
-    @cached_property
+    @lazy
     def centered(self) -> Centered:
         """The rows and means themselves, for what does not go through the Gram matrix."""
         kind = _product_type(self.features)
         return Centered(*_center(self.features.to(kind), self.membership.to(kind), self.averaging.to(kind)))
 
-    @cached_property
+    @lazy
     def gram(self) -> Tensor:
         """Inner products of the rows and, after them, the means: (N + M, N + M)."""
         gram, _ = _Gram.apply(self.features, self.membership, self.averaging)  # type: ignore[no-untyped-call]
         return torch.as_tensor(gram)
 
-    @cached_property
+    @lazy
     def row_gram(self) -> Tensor:
         """Inner products of the features around the common shift, z_i + mu_m(i), (N, N)."""
         num_rows = len(self.features)
@@ -138,8 +138,14 @@ def full_precision(features: Tensor) -> torch.autocast:
 
 def _product_type(features: Tensor) -> torch.dtype:
     """Return the type for products over the features: float64 where the user lets float32 products be rounded."""
-    backend = torch.backends.cuda.matmul if features.is_cuda else torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    return features.dtype if backend.fp32_precision in ("none", "ieee") else torch.float64
+    return torch.float64 if _rounds_products(features.is_cuda) else features.dtype
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _rounds_products(on_cuda: bool) -> bool:
+    """Say whether float32 products are made in TF32 or bfloat16; a compiled loss asks once, when it is compiled."""
+    backend = torch.backends.cuda.matmul if on_cuda else torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    return backend.fp32_precision not in ("none", "ieee")
 
 
 def _center(features: Tensor, membership: Tensor, averaging: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,10 +1,9 @@
 """Gaussians with diagonal or isotropic covariance: every answer is a sum over dimensions."""
 
-from functools import cached_property
-
 from torch import Tensor
 from typing_extensions import override
 
+from modinv._lazy import lazy
 from modinv.distances import safe_sqrt
 from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative, ridge
 from modinv.divergences.layout import Layout, Pair
@@ -86,12 +85,12 @@ class DiagonalGaussians(Gaussians):
         excess = self._sum(middle.log() - (shares * self._regular.log()).sum(0))
         return Pooled(self._sum((between / middle).log1p()) @ weights, excess @ weights)
 
-    @cached_property
+    @lazy
     def _variances(self) -> Tensor:
         """S of all Gaussians where it may be singular."""
         return self._raw.lerp(self._raw.mean(2, keepdim=True), self._shrinkage) if self._shrinkage else self._raw
 
-    @cached_property
+    @lazy
     def _regular(self) -> Tensor:
         """S of all Gaussians, positive."""
         rho = ridge(

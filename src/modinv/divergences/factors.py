@@ -11,12 +11,11 @@ No covariance is formed, except for the Frobenius distance: what counts is the c
 square root of the covariances' own. There is one comparison here, so the weights of a pair are not read.
 """
 
-from functools import cached_property
-
 import torch
 from torch import Tensor
 from typing_extensions import override
 
+from modinv._lazy import lazy
 from modinv.distances import safe_sqrt
 from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative
 from modinv.divergences.layout import Pair
@@ -80,7 +79,7 @@ class FactorGaussians(Gaussians):
         midpoint = self.midpoint(Pair(0, 1, weights))
         return Pooled((midpoint.mahalanobis / 4).log1p(), midpoint.excess_log_determinant)
 
-    @cached_property
+    @lazy
     def _triangles(self) -> tuple[Tensor, Tensor]:
         return _triangle("first", self._factors[0]), _triangle("second", self._factors[1])  # (K, K) each
 
@@ -146,7 +145,7 @@ class VarianceGaussians(Gaussians):
         first, second = self._positive
         return ((first - second).square() / (first * second) / 4).log1p().sum() / 2
 
-    @cached_property
+    @lazy
     def _positive(self) -> tuple[Tensor, Tensor]:
         for name, variances in zip(("first", "second"), self._variances, strict=True):
             if not (variances > 0).all():

@@ -1,11 +1,10 @@
 """Gaussians with full covariance in feature space: the D x D covariances themselves, for more rows than dimensions."""
 
-from functools import cached_property
-
 import torch
 from torch import Tensor
 from typing_extensions import override
 
+from modinv._lazy import lazy
 from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative, contrasts, ridge
 from modinv.divergences.layout import Layout, Pair
 from modinv.divergences.shrinkage import estimate
@@ -95,7 +94,7 @@ class FeatureGaussians(Gaussians):
     def _identity(self) -> Tensor:
         return torch.eye(self._means.shape[1], dtype=self._means.dtype, device=self._means.device)
 
-    @cached_property
+    @lazy
     def _regular(self) -> Tensor:
         """S of all modalities, (M, D, D)."""
         variances = self._traces / self._means.shape[1]
@@ -105,11 +104,11 @@ class FeatureGaussians(Gaussians):
         kept = (1 - self._alpha).expand_as(rho)
         return kept[:, None, None] * self._covariances + rho[:, None, None] * self._identity
 
-    @cached_property
+    @lazy
     def _factors(self) -> Tensor:
         return _factor(self._regular)  # (M, D, D)
 
-    @cached_property
+    @lazy
     def _log_determinants(self) -> Tensor:
         return self._log_determinant(self._factors)  # (M,)
 

@@ -12,14 +12,14 @@ The blocks are not cut out, since their sizes depend on the data, but masked: th
 together are one block-diagonal N x N matrix in the batch's own row order, and one factor serves them all.
 """
 
-from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
-from modinv.distances import diagonal
+from modinv._lazy import lazy
+from modinv.distances import diagonal, on_diagonal
 from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative, contrasts, ridge
 from modinv.divergences.layout import Layout, Pair
 from modinv.divergences.shrinkage import estimate
@@ -131,25 +131,25 @@ class SampleGaussians(Gaussians):
         covariances = mixture.log_determinant - shares @ self._log_determinants
         return Pooled(between @ weights, covariances @ weights)
 
-    @cached_property
+    @lazy
     def _squares(self) -> Tensor:
         return diagonal(self._rows)  # (N,)
 
-    @cached_property
+    @lazy
     def _traces(self) -> Tensor:
         return (self.layout.covariance_rows.mT @ self._squares) / self._degrees  # (M, R): tr Sigma
 
-    @cached_property
+    @lazy
     def _sizes(self) -> Tensor:
         return self.layout.covariance_rows.sum(1)  # (M, R): samples of each covariance
 
-    @cached_property
+    @lazy
     def _kept_shares(self) -> Tensor:
         """What a sample counts in (1 - alpha) Sigma, (M, N, R)."""
         shares = self.layout.covariance_rows / self._degrees[:, None]
         return (1 - self._alpha.expand_as(self._degrees))[:, None] * shares if self._shrunk else shares
 
-    @cached_property
+    @lazy
     def _rho(self) -> Tensor:
         return self._ridge(self._resolution)  # (M, R): definite enough to be inverted
 
@@ -157,40 +157,40 @@ class SampleGaussians(Gaussians):
         squared_means = diagonal(self._gram[len(self._rows) :, len(self._rows) :]) / self._dimension
         return ridge(self._traces / self._dimension, squared_means, self._alpha, resolution)
 
-    @cached_property
+    @lazy
     def _scale(self) -> Tensor:
         return self._of_rows((1 - self._alpha) / self._degrees).sqrt()  # (N,): what makes y_i of a centered row
 
-    @cached_property
+    @lazy
     def _blocks(self) -> Tensor:
         return self._rows * (self._scale[:, None] * self._scale)  # (N, N): B
 
-    @cached_property
+    @lazy
     def _own(self) -> Tensor:
         same = self.layout.same_covariance
         return self._blocks * (self._members.T @ self._members if same is None else same)  # (N, N): all B_aa
 
-    @cached_property
+    @lazy
     def _regular(self) -> Tensor:
-        return self._own + torch.diag_embed(self._of_rows(self._rho))  # (N, N): the M_a of all Gaussians
+        return self._own + on_diagonal(self._of_rows(self._rho))  # (N, N): the M_a of all Gaussians
 
-    @cached_property
+    @lazy
     def _inverse(self) -> Tensor:
         inverse: Tensor = torch.linalg.inv_ex(self._regular).inverse
         return inverse
 
-    @cached_property
+    @lazy
     def _overlaps(self) -> Tensor:
         cross = self._blocks - self._own
         return (self._inverse @ cross) * cross
 
-    @cached_property
+    @lazy
     def _log_determinants(self) -> Tensor:
         logarithms = diagonal(torch.linalg.cholesky_ex(self._regular).L).log()  # (N,)
         samples = 2 * (self.layout.covariance_rows.mT @ logarithms)
         return (self._dimension - self._sizes) * self._rho.log() + samples  # (M, R): log det S
 
-    @cached_property
+    @lazy
     def _mean_coefficients(self) -> Tensor:
         """The means as sums of the stacked rows and means, (M, N + M, R)."""
         num_modalities, num_rows = self._members.shape
@@ -200,7 +200,7 @@ class SampleGaussians(Gaussians):
         own = torch.eye(num_modalities, dtype=self._gram.dtype, device=self._gram.device)[:, :, None]
         return torch.cat([self.layout.averaging, own.expand(-1, -1, num_rows)], dim=1)
 
-    @cached_property
+    @lazy
     def _comparison_rows(self) -> Tensor:
         """Which rows take part in which comparison, (N, R)."""
         same = self.layout.same_comparison
@@ -234,7 +234,7 @@ class SampleGaussians(Gaussians):
         products = self._rows * (scale[:, None] * scale)
         if self.layout.same_comparison is not None:
             products = products * self.layout.same_comparison
-        factor = torch.linalg.cholesky_ex(products + torch.diag_embed(rho.expand(len(share)))).L
+        factor = torch.linalg.cholesky_ex(products + on_diagonal(rho.expand(len(share)))).L
         taking_part = self._comparison_rows * (share > 0)[:, None]  # (N, R)
         logarithms = 2 * (diagonal(factor).log() @ taking_part)
         log_determinant = (self._dimension - taking_part.sum(0)) * rho.log() + logarithms
@@ -276,8 +276,8 @@ class SampleGaussians(Gaussians):
             blocks = blocks * self.layout.same_comparison
         across = blocks * (first[:, None] * second)
         idle = 1 - active  # rows of 1, which add their number to the trace
-        product = torch.diag_embed(active * partner * self._of_rows(rho) + idle)
-        product = product + (torch.diag_embed(active * partner) + across) @ blocks
+        product = on_diagonal(active * partner * self._of_rows(rho) + idle)
+        product = product + (on_diagonal(active * partner) + across) @ blocks
         rest = self._dimension - self._sizes[pair.first] - self._sizes[pair.second]  # (R,)
         remaining = rest * (rho[pair.first] * rho[pair.second]).sqrt()
         return weights.amax() * (trace_square_root(product) - idle.sum()) + remaining @ pair.weights
