@@ -107,8 +107,7 @@ class GaussianDistributionConsistencyLoss(Loss):
         covariance: ``"full"`` (default); ``"diagonal"``, the variances alone; ``"isotropic"``, their mean times the
             identity.
         level: ``"modality"`` (default), one Gaussian per modality; ``"identity"``, one per identity and modality,
-        averaged
-            over the identities present in both modalities of a pair (in all of them for ``"jensen_shannon"``);
+            averaged over the identities present in both modalities of a pair (in all of them for ``"jensen_shannon"``);
             ``"within"``, the same means, with the covariance of the modality's rows around their identities' means and
             the denominator rows - identities.
         shrinkage: alpha in [0, 1], default 0; or ``"oas"`` or ``"ledoit_wolf"``, an estimate from the batch for each
