@@ -138,14 +138,13 @@ def full_precision(features: Tensor) -> torch.autocast:
 
 def _product_type(features: Tensor) -> torch.dtype:
     """Return the type for products over the features: float64 where the user lets float32 products be rounded."""
-    return torch.float64 if _rounds_products(features.is_cuda) else features.dtype
-
-
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _rounds_products(on_cuda: bool) -> bool:
-    """Say whether float32 products are made in TF32 or bfloat16; a compiled loss asks once, when it is compiled."""
-    backend = torch.backends.cuda.matmul if on_cuda else torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    return backend.fp32_precision not in ("none", "ieee")
+    if torch.compiler.is_compiling():
+        # The one such setting that Dynamo reads and guards; torch.set_float32_matmul_precision sets it too.
+        rounded = torch.backends.cuda.matmul.allow_tf32
+    else:
+        backend = torch.backends.cuda.matmul if features.is_cuda else torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+        rounded = backend.fp32_precision not in ("none", "ieee")
+    return torch.float64 if rounded else features.dtype
 
 
 def _center(features: Tensor, membership: Tensor, averaging: Tensor) -> tuple[Tensor, Tensor]:

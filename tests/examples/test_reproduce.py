@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,15 @@ def test_interrupt_leaves_a_checkpoint_from_which_the_run_goes_on(home: Path) ->
     assert stored("cut")["rows"][0]["runs"][0]["trials"] == stored("straight")["rows"][0]["runs"][0]["trials"]
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """Python's own handler of Ctrl-C: a process that a script starts in the background ignores the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_first_interrupt_raises_the_flag_and_the_second_an_exception() -> None:
     flag = threading.Event()
     with request_on_interrupt(flag):
