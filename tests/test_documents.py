@@ -34,3 +34,10 @@ def test_readme_commands_name_files_that_exist() -> None:
     for command in commands:
         for name in re.findall(r"-r (\S+)|python (examples/\S+)", command):
             assert (ROOT / (name[0] or name[1])).exists()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tests_that_a_page_names_exist(page: Path) -> None:
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    for name in re.findall(r"`(test_\w+)`", page.read_text()):
+        assert f"def {name}(" in tests, name

@@ -14,7 +14,6 @@ __all__ = [
     "check_count",
     "check_module_inputs",
     "check_number",
-    "check_same_width",
     "host_values",
 ]
 
@@ -67,12 +66,6 @@ def check_choice(name: str, value: str, known: Sequence[str]) -> str:
     if not isinstance(value, str) or value not in known:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
     return value
-
-
-def check_same_width(name: str, tensor: Tensor, width: int) -> None:
-    """Check the number of features (dimension 1) of a module's input."""
-    if tensor.shape[1] != width:
-        raise ValueError(f"{name} was built for {width} features (dimension 1), got {_describe(tensor)}")
 
 
 def host_values(tensor: Tensor) -> NDArray[Any] | None:

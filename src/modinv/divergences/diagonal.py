@@ -28,7 +28,7 @@ class DiagonalGaussians(Gaussians):
         self.layout = layout
         rows, means = statistics.centered  # (N, D), (M, D)
         self._means = means[:, None].to(statistics.dtype)  # (M, 1, D)
-        if layout.averaging is not None and layout.cells is not None:
+        if layout.averaging is not None and layout.cells is not None:  # a level of identities has both
             self._means = self._means + (layout.averaging.to(rows.dtype).mT @ rows).to(statistics.dtype)  # (M, R, D)
             rows = rows - layout.cells.to(rows.dtype) @ rows
         sums = (layout.covariance_rows.to(rows.dtype).mT @ rows.square()).to(statistics.dtype)  # (M, R, D)

@@ -104,9 +104,9 @@ class SampleGaussians(Gaussians):
 
     @override
     def midpoint(self, pair: Pair) -> Midpoint:
-        halves = torch.zeros_like(self._members[:, 0])
-        halves = halves + 0.5 * (_unit(halves, pair.first) + _unit(halves, pair.second))
-        mixture = self._mixture(halves)
+        numbers = torch.arange(len(self._members), device=self._members.device)
+        in_pair = (numbers == pair.first) | (numbers == pair.second)
+        mixture = self._mixture(in_pair.to(self._members) / 2)
         offsets = self._offsets(pair)
         whitened = self._whiten(mixture, offsets.along_rows)
         mahalanobis = (offsets.squared_length - whitened.square().sum(0)) / mixture.rho
@@ -288,7 +288,3 @@ class _Offsets(NamedTuple):
 
     squared_length: Tensor  # (R,): |delta|^2
     along_rows: Tensor  # (N, R): the products of the centered rows with delta
-
-
-def _unit(like: Tensor, position: int) -> Tensor:
-    return (torch.arange(len(like), device=like.device) == position).to(like)
