@@ -5,8 +5,8 @@ import torch
 
 from batches import make_batch
 from modinv import divergences
-from modinv.divergences import FeatureGaussians, Gaussians, Pair, SampleGaussians, compare, compare_all, gaussians_of
-from modinv.divergences.layout import lay_out
+from modinv.divergences import FeatureGaussians, Gaussians, SampleGaussians, compare, compare_all, gaussians_of
+from modinv.divergences.layout import lay_out, single_pair
 from modinv.statistics import statistics_of
 
 FORMULAS = {
@@ -31,7 +31,7 @@ def test_sample_space_and_feature_space_give_the_same(name: str, shrinkage: floa
         if name == "jensen_shannon":
             parts = divergences.jensen_shannon(gaussians, *compare_all(gaussians.layout))
         else:
-            parts = FORMULAS[name](gaussians, compare(gaussians.layout, needs_covariance=True)[0])
+            parts = FORMULAS[name](gaussians, compare(gaussians.layout, needs_covariance=True))
         values.append(torch.stack(parts))
         gradients.append(torch.autograd.grad(values[-1].sum(), features)[0])
     torch.testing.assert_close(values[0], values[1], rtol=1e-10, atol=1e-11)
@@ -41,9 +41,9 @@ def test_sample_space_and_feature_space_give_the_same(name: str, shrinkage: floa
 def test_unshrunk_root_trace_is_the_same_in_both_spaces() -> None:
     for counts, dimension in (((10, 8), 6), ((10, 8), 40), ((12, 3), 9)):
         statistics = statistics_of(*make_batch(counts, dimension=dimension))
-        pair = Pair(0, 1, torch.ones(1, dtype=torch.float64))
+        pairs = single_pair()
         roots = [
-            form(statistics, lay_out(statistics, "modality"), 0.0).root_trace(pair)
+            form(statistics, lay_out(statistics, "modality"), 0.0).root_trace(pairs)
             for form in (SampleGaussians, FeatureGaussians)
         ]
         torch.testing.assert_close(roots[0], roots[1], rtol=1e-12, atol=1e-12)
@@ -69,14 +69,14 @@ def test_weights_of_the_comparisons_sum_to_one_for_each_pair_alike() -> None:
     statistics = statistics_of(*make_batch((9, 8, 7), identities=5))
     for level in divergences.LEVELS:
         pairs = compare(lay_out(statistics, level), needs_covariance=True)
-        assert [(pair.first, pair.second) for pair in pairs] == [(0, 1), (0, 2), (1, 2)]
-        for pair in pairs:
-            torch.testing.assert_close(pair.weights.sum(), torch.tensor(1 / 3, dtype=torch.float64))
+        assert pairs.ordered == ((0, 1), (0, 2), (1, 2))
+        third = torch.full((3, 3), 1 / 3, dtype=torch.float64).triu(1)
+        torch.testing.assert_close(pairs.weights.sum(2), third)
 
 
 def test_nothing_to_compare_gives_weights_of_zero() -> None:
     features, labels, modalities = make_batch((9, 0))
     for count in (1, 2):
         layout = lay_out(statistics_of(features, labels, modalities, count), "modality")
-        assert not any(pair.weights.any() for pair in compare(layout, needs_covariance=False))
+        assert not compare(layout, needs_covariance=False).weights.any()
         assert not compare_all(layout)[0].any()

@@ -5,7 +5,7 @@ from modinv.divergences.diagonal import DiagonalGaussians
 from modinv.divergences.feature_space import FeatureGaussians
 from modinv.divergences.formulas import Parts, bhattacharyya, jeffreys, jensen_shannon, kl, moments, wasserstein
 from modinv.divergences.gaussians import Gaussians
-from modinv.divergences.layout import LEVELS, Layout, Pair, compare, compare_all, lay_out
+from modinv.divergences.layout import LEVELS, Layout, Pairs, compare, compare_all, lay_out
 from modinv.divergences.sample_moments import Moments, moments_of
 from modinv.divergences.sample_space import SampleGaussians
 from modinv.divergences.shrinkage import INTENSITIES, LEAST_SHRINKAGE, ledoit_wolf, oas
@@ -20,7 +20,7 @@ __all__ = [
     "Gaussians",
     "Layout",
     "Moments",
-    "Pair",
+    "Pairs",
     "Parts",
     "SampleGaussians",
     "bhattacharyya",

@@ -15,7 +15,7 @@ from modinv._checks import check_choice, check_number
 from modinv.divergences import formulas
 from modinv.divergences.factors import FactorGaussians, VarianceGaussians
 from modinv.divergences.gaussians import Gaussians
-from modinv.divergences.layout import Pair
+from modinv.divergences.layout import Pairs, single_pair
 from modinv.divergences.sample_moments import Moments
 from modinv.divergences.sides import Side, Variances, check_side, side_of, variances_of
 
@@ -24,7 +24,7 @@ __all__ = ["divergence_between"]
 Divergence: TypeAlias = Literal["wasserstein", "kl", "jeffreys", "bhattacharyya", "jensen_shannon", "moments"]
 Covariance: TypeAlias = Literal["full", "diagonal", "isotropic"]
 
-_PAIRWISE: dict[str, Callable[[Gaussians, Pair], formulas.Parts]] = {
+_PAIRWISE: dict[str, Callable[[Gaussians, Pairs], formulas.Parts]] = {
     "wasserstein": formulas.wasserstein,
     "kl": formulas.kl,
     "jeffreys": formulas.jeffreys,
@@ -102,11 +102,11 @@ def divergence_between(
 
 
 def _evaluate(gaussians: Gaussians, divergence: str) -> Tensor:
-    once = torch.ones(1, dtype=torch.float64)
     if divergence == "jensen_shannon":
-        parts = formulas.jensen_shannon(gaussians, once, torch.ones(2, dtype=torch.float64))
+        both = torch.ones(2, dtype=torch.float64)
+        parts = formulas.jensen_shannon(gaussians, both[:1], both)
     else:
-        parts = _PAIRWISE[divergence](gaussians, Pair(0, 1, once))
+        parts = _PAIRWISE[divergence](gaussians, single_pair())
     return parts.mean + parts.covariance
 
 

@@ -6,7 +6,7 @@ from typing_extensions import override
 from modinv._lazy import lazy
 from modinv.distances import safe_sqrt
 from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative, ridge
-from modinv.divergences.layout import Layout, Pair
+from modinv.divergences.layout import Layout, Pairs
 from modinv.statistics import Statistics
 
 __all__ = ["DiagonalGaussians"]
@@ -29,9 +29,9 @@ class DiagonalGaussians(Gaussians):
         rows, means = statistics.centered  # (N, D), (M, D)
         self._means = means[:, None].to(statistics.dtype)  # (M, 1, D)
         if layout.averaging is not None and layout.cells is not None:  # a level of identities has both
-            self._means = self._means + (layout.averaging.to(rows.dtype).mT @ rows).to(statistics.dtype)  # (M, R, D)
+            self._means = self._means + _combine(layout.averaging, rows).to(statistics.dtype)  # (M, R, D)
             rows = rows - layout.cells.to(rows.dtype) @ rows
-        sums = (layout.covariance_rows.to(rows.dtype).mT @ rows.square()).to(statistics.dtype)  # (M, R, D)
+        sums = _combine(layout.covariance_rows, rows.square()).to(statistics.dtype)  # (M, R, D)
         self._raw = sums / layout.degrees.clamp(min=1)[:, :, None]
         if isotropic:
             self._raw = self._raw.mean(2, keepdim=True)  # (M, R, 1)
@@ -40,40 +40,43 @@ class DiagonalGaussians(Gaussians):
         self._resolution = statistics.resolution
 
     @override
-    def squared_mean_distance(self, pair: Pair) -> Tensor:
-        return self._squared_offset(pair).sum(1) @ pair.weights
+    def squared_mean_distance(self, pairs: Pairs) -> Tensor:
+        return pairs.sum(lambda a, b: self._squared_offset(a, b).sum(1))
 
     @override
-    def trace_sum(self, pair: Pair) -> Tensor:
-        return self._sum(self._variances[pair.first] + self._variances[pair.second]) @ pair.weights
+    def trace_sum(self, pairs: Pairs) -> Tensor:
+        return pairs.sum(lambda a, b: self._sum(self._variances[a] + self._variances[b]))
 
     @override
-    def root_trace(self, pair: Pair) -> Tensor:
+    def root_trace(self, pairs: Pairs) -> Tensor:
         deviations = safe_sqrt(self._variances)
-        return self._sum(deviations[pair.first] * deviations[pair.second]) @ pair.weights
+        return pairs.sum(lambda a, b: self._sum(deviations[a] * deviations[b]))
 
     @override
-    def squared_covariance_distance(self, pair: Pair) -> Tensor:
-        return self._sum((self._variances[pair.first] - self._variances[pair.second]).square()) @ pair.weights
+    def squared_covariance_distance(self, pairs: Pairs) -> Tensor:
+        return pairs.sum(lambda a, b: self._sum((self._variances[a] - self._variances[b]).square()))
 
     @override
-    def relative(self, pair: Pair) -> Relative:
-        mine, other = self._regular[pair.first], self._regular[pair.second]
-        mahalanobis = (self._squared_offset(pair) / other).sum(1)
-        return Relative(mahalanobis @ pair.weights, self._sum(mine / other - 1) @ pair.weights)
+    def relative(self, pairs: Pairs) -> Relative:
+        precisions = 1 / self._regular
+        return Relative(
+            pairs.sum(lambda a, b: (self._squared_offset(a, b) * precisions[b]).sum(1)),
+            pairs.sum(lambda a, b: self._sum(self._regular[a] * precisions[b] - 1)),
+        )
 
     @override
-    def log_determinant_ratio(self, pair: Pair) -> Tensor:
+    def log_determinant_ratio(self, pairs: Pairs) -> Tensor:
+        logarithms = self._sum(self._regular.log())  # (M, R)
+        return pairs.sum(lambda a, b: logarithms[b] - logarithms[a])
+
+    @override
+    def midpoint(self, pairs: Pairs) -> Midpoint:
         logarithms = self._regular.log()
-        return self._sum(logarithms[pair.second] - logarithms[pair.first]) @ pair.weights
-
-    @override
-    def midpoint(self, pair: Pair) -> Midpoint:
-        mine, other = self._regular[pair.first], self._regular[pair.second]
-        middle = (mine + other) / 2
-        mahalanobis = (self._squared_offset(pair) / middle).sum(1)
-        excess = self._sum(middle.log() - (mine.log() + other.log()) / 2)
-        return Midpoint(mahalanobis @ pair.weights, excess @ pair.weights)
+        middles = {(a, b): (self._regular[a] + self._regular[b]) / 2 for a, b in pairs.ordered}
+        return Midpoint(
+            pairs.sum(lambda a, b: (self._squared_offset(a, b) / middles[a, b]).sum(1)),
+            pairs.sum(lambda a, b: self._sum(middles[a, b].log() - (logarithms[a] + logarithms[b]) / 2)),
+        )
 
     @override
     def pooled(self, weights: Tensor, present: Tensor) -> Pooled:
@@ -99,7 +102,12 @@ class DiagonalGaussians(Gaussians):
         return (1 - self._shrinkage) * self._raw + rho[:, :, None]
 
     def _sum(self, values: Tensor) -> Tensor:
-        return self._repeats * values.sum(1)  # (R,)
+        return self._repeats * values.sum(-1)  # (..., R)
 
-    def _squared_offset(self, pair: Pair) -> Tensor:
-        return (self._means[pair.first] - self._means[pair.second]).square()  # (R, D)
+    def _squared_offset(self, first: int, second: int) -> Tensor:
+        return (self._means[first] - self._means[second]).square()  # (R, D)
+
+
+def _combine(weights: Tensor, rows: Tensor) -> Tensor:
+    """Return the weighted sums of the rows, (N, M, R) and (N, D) -> (M, R, D)."""
+    return (weights.flatten(1).to(rows.dtype).T @ rows).unflatten(0, weights.shape[1:])

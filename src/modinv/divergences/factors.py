@@ -8,7 +8,7 @@ With S_a = F_a^T F_a for the first Gaussian, S_b for the second, and triangles R
     (S_a + S_b) / 2                    = [F_a; F_b]^T [F_a; F_b] / 2
 
 No covariance is formed, except for the Frobenius distance: what counts is the condition number of the factors, the
-square root of the covariances' own. There is one comparison here, so the weights of a pair are not read.
+square root of the covariances' own. The pair here is that of the two Gaussians, in one order or in both, at weight 1.
 """
 
 import torch
@@ -18,7 +18,7 @@ from typing_extensions import override
 from modinv._lazy import lazy
 from modinv.distances import safe_sqrt
 from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative
-from modinv.divergences.layout import Pair
+from modinv.divergences.layout import Pairs, single_pair
 from modinv.divergences.spectra import product_nuclear_norm
 
 __all__ = ["FactorGaussians", "VarianceGaussians", "dependence"]
@@ -40,34 +40,37 @@ class FactorGaussians(Gaussians):
         self._factors = (first, second)
 
     @override
-    def squared_mean_distance(self, pair: Pair) -> Tensor:
+    def squared_mean_distance(self, pairs: Pairs) -> Tensor:
         return self._difference.square().sum()
 
     @override
-    def trace_sum(self, pair: Pair) -> Tensor:
+    def trace_sum(self, pairs: Pairs) -> Tensor:
         return self._factors[0].square().sum() + self._factors[1].square().sum()
 
     @override
-    def root_trace(self, pair: Pair) -> Tensor:
+    def root_trace(self, pairs: Pairs) -> Tensor:
         return product_nuclear_norm(*self._factors)
 
     @override
-    def squared_covariance_distance(self, pair: Pair) -> Tensor:
+    def squared_covariance_distance(self, pairs: Pairs) -> Tensor:
         first, second = self._factors
         return (first.T @ first - second.T @ second).square().sum()
 
     @override
-    def relative(self, pair: Pair) -> Relative:
-        mine, other = self._triangles[pair.first], self._triangles[pair.second]
-        across = torch.linalg.solve_triangular(other, mine, upper=True, left=False)
-        return Relative(self._mahalanobis(other), across.square().sum() - len(mine))
+    def relative(self, pairs: Pairs) -> Relative:
+        triangles = self._triangles
+        return Relative(
+            pairs.sum(lambda a, b: self._mahalanobis(triangles[b])),
+            pairs.sum(lambda a, b: _excess_trace(triangles[a], triangles[b])),
+        )
 
     @override
-    def log_determinant_ratio(self, pair: Pair) -> Tensor:
-        return _log_determinant(self._triangles[pair.second]) - _log_determinant(self._triangles[pair.first])
+    def log_determinant_ratio(self, pairs: Pairs) -> Tensor:
+        logarithms = [_log_determinant(triangle) for triangle in self._triangles]
+        return pairs.sum(lambda a, b: logarithms[b] - logarithms[a])
 
     @override
-    def midpoint(self, pair: Pair) -> Midpoint:
+    def midpoint(self, pairs: Pairs) -> Midpoint:
         first, second = self._triangles
         middle = torch.linalg.qr(torch.cat([first, second]) / 2**0.5).R  # (K, K)
         excess = _log_determinant(middle) - (_log_determinant(first) + _log_determinant(second)) / 2
@@ -76,7 +79,7 @@ class FactorGaussians(Gaussians):
     @override
     def pooled(self, weights: Tensor, present: Tensor) -> Pooled:
         # S_means = delta delta^T / 4, of rank one: det (S* + S_means) = det S* (1 + delta^T S*^-1 delta / 4).
-        midpoint = self.midpoint(Pair(0, 1, weights))
+        midpoint = self.midpoint(single_pair())
         return Pooled((midpoint.mahalanobis / 4).log1p(), midpoint.excess_log_determinant)
 
     @lazy
@@ -104,32 +107,35 @@ class VarianceGaussians(Gaussians):
         self._variances = (first, second)
 
     @override
-    def squared_mean_distance(self, pair: Pair) -> Tensor:
+    def squared_mean_distance(self, pairs: Pairs) -> Tensor:
         return self._squared_difference.sum()
 
     @override
-    def trace_sum(self, pair: Pair) -> Tensor:
+    def trace_sum(self, pairs: Pairs) -> Tensor:
         return self._variances[0].sum() + self._variances[1].sum()
 
     @override
-    def root_trace(self, pair: Pair) -> Tensor:
+    def root_trace(self, pairs: Pairs) -> Tensor:
         return (safe_sqrt(self._variances[0]) * safe_sqrt(self._variances[1])).sum()
 
     @override
-    def squared_covariance_distance(self, pair: Pair) -> Tensor:
+    def squared_covariance_distance(self, pairs: Pairs) -> Tensor:
         return (self._variances[0] - self._variances[1]).square().sum()
 
     @override
-    def relative(self, pair: Pair) -> Relative:
-        mine, other = self._positive[pair.first], self._positive[pair.second]
-        return Relative((self._squared_difference / other).sum(), ((mine - other) / other).sum())
+    def relative(self, pairs: Pairs) -> Relative:
+        variances = self._positive
+        return Relative(
+            pairs.sum(lambda a, b: (self._squared_difference / variances[b]).sum()),
+            pairs.sum(lambda a, b: ((variances[a] - variances[b]) / variances[b]).sum()),
+        )
 
     @override
-    def log_determinant_ratio(self, pair: Pair) -> Tensor:
-        return (self._positive[pair.second] / self._positive[pair.first]).log().sum()
+    def log_determinant_ratio(self, pairs: Pairs) -> Tensor:
+        return pairs.sum(lambda a, b: (self._positive[b] / self._positive[a]).log().sum())
 
     @override
-    def midpoint(self, pair: Pair) -> Midpoint:
+    def midpoint(self, pairs: Pairs) -> Midpoint:
         middle = (self._positive[0] + self._positive[1]) / 2
         return Midpoint((self._squared_difference / middle).sum(), self._excess_log_determinant)
 
@@ -183,6 +189,12 @@ def _singular(name: str) -> ValueError:
         f"the logarithmic divergences need covariances of full rank, got a singular one as {name}: set shrinkage "
         "above 0, give more samples than dimensions, or take divergence 'wasserstein' or 'moments'"
     )
+
+
+def _excess_trace(first: Tensor, second: Tensor) -> Tensor:
+    """Return tr S_b^-1 S_a - K from the triangles of S_a and S_b."""
+    across: Tensor = torch.linalg.solve_triangular(second, first, upper=True, left=False)
+    return across.square().sum() - len(first)
 
 
 def _log_determinant(triangle: Tensor) -> Tensor:

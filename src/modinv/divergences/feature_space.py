@@ -6,7 +6,7 @@ from typing_extensions import override
 
 from modinv._lazy import lazy
 from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative, contrasts, ridge
-from modinv.divergences.layout import Layout, Pair
+from modinv.divergences.layout import Layout, Pairs
 from modinv.divergences.shrinkage import estimate
 from modinv.divergences.spectra import product_nuclear_norm, trace_square_root
 from modinv.statistics import Statistics
@@ -27,7 +27,7 @@ class FeatureGaussians(Gaussians):
         self.layout = layout
         rows, self._means = statistics.centered  # (N, D), (M, D)
         self._degrees = layout.degrees[:, 0].clamp(min=1).to(rows.dtype)  # (M,)
-        members = layout.covariance_rows.to(rows.dtype)  # (M, N, 1)
+        members = layout.covariance_rows.transpose(0, 1).to(rows.dtype)  # (M, N, 1)
         self._samples = members * self._degrees.rsqrt()[:, None, None] * rows  # (M, N, D)
         self._covariances = self._samples.mT @ rows * self._degrees.rsqrt()[:, None, None]  # (M, D, D)
         self._traces = (self._covariances * self._identity).sum((1, 2))  # (M,)
@@ -39,44 +39,42 @@ class FeatureGaussians(Gaussians):
         self._resolution = statistics.resolution
 
     @override
-    def squared_mean_distance(self, pair: Pair) -> Tensor:
-        return self._weigh(pair.weights, self._offset(pair).square().sum())
+    def squared_mean_distance(self, pairs: Pairs) -> Tensor:
+        return pairs.sum(lambda a, b: self._offset(a, b).square().sum())
 
     @override
-    def trace_sum(self, pair: Pair) -> Tensor:
-        return self._weigh(pair.weights, self._traces[pair.first] + self._traces[pair.second])
+    def trace_sum(self, pairs: Pairs) -> Tensor:
+        return pairs.sum(lambda a, b: self._traces[a] + self._traces[b])
 
     @override
-    def root_trace(self, pair: Pair) -> Tensor:
+    def root_trace(self, pairs: Pairs) -> Tensor:
         if self._shrunk:
-            root = trace_square_root(self._regular[pair.first] @ self._regular[pair.second])
-        else:
-            root = product_nuclear_norm(self._samples[pair.first], self._samples[pair.second])
-        return self._weigh(pair.weights, root)
+            return pairs.sum(lambda a, b: trace_square_root(self._regular[a] @ self._regular[b]))
+        return pairs.sum(lambda a, b: product_nuclear_norm(self._samples[a], self._samples[b]))
 
     @override
-    def squared_covariance_distance(self, pair: Pair) -> Tensor:
-        return self._weigh(pair.weights, (self._regular[pair.first] - self._regular[pair.second]).square().sum())
+    def squared_covariance_distance(self, pairs: Pairs) -> Tensor:
+        return pairs.sum(lambda a, b: (self._regular[a] - self._regular[b]).square().sum())
 
     @override
-    def relative(self, pair: Pair) -> Relative:
-        factor = self._factors[pair.second]
-        whitened = torch.linalg.solve_triangular(factor, self._offset(pair)[:, None], upper=False)
-        across = torch.linalg.solve_triangular(factor, self._factors[pair.first], upper=False)
-        excess = across.square().sum() - len(factor)
-        return Relative(self._weigh(pair.weights, whitened.square().sum()), self._weigh(pair.weights, excess))
+    def relative(self, pairs: Pairs) -> Relative:
+        return Relative(
+            pairs.sum(lambda a, b: _solve(self._factors[b], self._offset(a, b)[:, None]).square().sum()),
+            pairs.sum(lambda a, b: _solve(self._factors[b], self._factors[a]).square().sum() - self._means.shape[1]),
+        )
 
     @override
-    def log_determinant_ratio(self, pair: Pair) -> Tensor:
-        return self._weigh(pair.weights, self._log_determinants[pair.second] - self._log_determinants[pair.first])
+    def log_determinant_ratio(self, pairs: Pairs) -> Tensor:
+        return pairs.sum(lambda a, b: self._log_determinants[b] - self._log_determinants[a])
 
     @override
-    def midpoint(self, pair: Pair) -> Midpoint:
-        factor = _factor((self._regular[pair.first] + self._regular[pair.second]) / 2)
-        whitened = torch.linalg.solve_triangular(factor, self._offset(pair)[:, None], upper=False)
-        ends = (self._log_determinants[pair.first] + self._log_determinants[pair.second]) / 2
-        excess = self._log_determinant(factor) - ends
-        return Midpoint(self._weigh(pair.weights, whitened.square().sum()), self._weigh(pair.weights, excess))
+    def midpoint(self, pairs: Pairs) -> Midpoint:
+        factors = {(a, b): _factor((self._regular[a] + self._regular[b]) / 2) for a, b in pairs.ordered}
+        logarithms = self._log_determinants
+        return Midpoint(
+            pairs.sum(lambda a, b: _solve(factors[a, b], self._offset(a, b)[:, None]).square().sum()),
+            pairs.sum(lambda a, b: self._log_determinant(factors[a, b]) - (logarithms[a] + logarithms[b]) / 2),
+        )
 
     @override
     def pooled(self, weights: Tensor, present: Tensor) -> Pooled:
@@ -84,11 +82,12 @@ class FeatureGaussians(Gaussians):
         factor = _factor((shares[:, None, None] * self._regular).sum(0))
         offsets = (self._means - shares @ self._means) * shares.sqrt()[:, None]  # (M, D)
         offsets = contrasts(shares).T @ offsets  # (M - 1, D)
-        whitened = torch.linalg.solve_triangular(factor, offsets.T, upper=False)  # (D, M - 1)
+        whitened = _solve(factor, offsets.T)  # (D, M - 1)
         identity = torch.eye(len(offsets), dtype=whitened.dtype, device=whitened.device)
         between = torch.linalg.slogdet(identity + whitened.T @ whitened).logabsdet
         covariances = self._log_determinant(factor) - shares @ self._log_determinants
-        return Pooled(self._weigh(weights, between), self._weigh(weights, covariances))
+        weight = weights.sum()
+        return Pooled(weight * between.to(weights.dtype), weight * covariances.to(weights.dtype))
 
     @property
     def _identity(self) -> Tensor:
@@ -115,11 +114,8 @@ class FeatureGaussians(Gaussians):
     def _log_determinant(self, factor: Tensor) -> Tensor:
         return 2 * (factor * self._identity).sum(-1).log().sum(-1)
 
-    def _offset(self, pair: Pair) -> Tensor:
-        return self._means[pair.first] - self._means[pair.second]  # (D,)
-
-    def _weigh(self, weights: Tensor, value: Tensor) -> Tensor:
-        return value.to(weights.dtype) * weights.sum()
+    def _offset(self, first: int, second: int) -> Tensor:
+        return self._means[first] - self._means[second]  # (D,)
 
     def _intensity(self, name: str, counts: Tensor) -> Tensor:
         ratio = self._degrees / counts  # (M,): from the denominator n - 1 to n
@@ -138,3 +134,8 @@ class FeatureGaussians(Gaussians):
 def _factor(covariances: Tensor) -> Tensor:
     factor: Tensor = torch.linalg.cholesky_ex(covariances).L
     return factor
+
+
+def _solve(factor: Tensor, columns: Tensor) -> Tensor:
+    solved: Tensor = torch.linalg.solve_triangular(factor, columns, upper=False)
+    return solved

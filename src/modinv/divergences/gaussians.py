@@ -1,7 +1,7 @@
 """What a divergence asks of the Gaussians that it compares, whatever form their covariances have.
 
-S is a covariance after shrinkage, S = (1 - alpha) Sigma + alpha (tr Sigma / D) I. Every answer about a pair of
-modalities is a number: the average over the comparisons of the pair with the pair's weights.
+S is a covariance after shrinkage, S = (1 - alpha) Sigma + alpha (tr Sigma / D) I. Every answer about pairs of Gaussians
+is a number, the sum over all pairs (a, b) and comparisons with their weights.
 """
 
 from typing import NamedTuple
@@ -9,20 +9,20 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from modinv.divergences.layout import Layout, Pair
+from modinv.divergences.layout import Layout, Pairs
 
 __all__ = ["Gaussians", "Midpoint", "Pooled", "Relative", "contrasts", "ridge"]
 
 
 class Relative(NamedTuple):
-    """The first Gaussian of a pair in the metric of the second."""
+    """The first Gaussian of each pair in the metric of the second."""
 
     mahalanobis: Tensor  # (): delta^T S_b^-1 delta, delta = mu_a - mu_b
     excess_trace: Tensor  # (): tr(S_b^-1 S_a) - D
 
 
 class Midpoint(NamedTuple):
-    """A pair around the mean of its covariances, S* = (S_a + S_b) / 2."""
+    """The pairs around the mean of their covariances, S* = (S_a + S_b) / 2."""
 
     mahalanobis: Tensor  # (): delta^T S*^-1 delta
     excess_log_determinant: Tensor  # (): log det S* - (log det S_a + log det S_b) / 2
@@ -40,32 +40,32 @@ class Gaussians:
 
     layout: Layout
 
-    def squared_mean_distance(self, pair: Pair) -> Tensor:
+    def squared_mean_distance(self, pairs: Pairs) -> Tensor:
         """Return |mu_a - mu_b|^2, ()."""
         raise NotImplementedError
 
-    def trace_sum(self, pair: Pair) -> Tensor:
+    def trace_sum(self, pairs: Pairs) -> Tensor:
         """Return tr S_a + tr S_b, ()."""
         raise NotImplementedError
 
-    def root_trace(self, pair: Pair) -> Tensor:
+    def root_trace(self, pairs: Pairs) -> Tensor:
         """Return tr (S_a^(1/2) S_b S_a^(1/2))^(1/2), ()."""
         raise NotImplementedError
 
-    def squared_covariance_distance(self, pair: Pair) -> Tensor:
+    def squared_covariance_distance(self, pairs: Pairs) -> Tensor:
         """Return the squared Frobenius norm of S_a - S_b, ()."""
         raise NotImplementedError
 
-    def relative(self, pair: Pair) -> Relative:
-        """Return the first Gaussian in the metric of the second; for the other direction swap the pair."""
+    def relative(self, pairs: Pairs) -> Relative:
+        """Return the first Gaussians in the metric of the second."""
         raise NotImplementedError
 
-    def log_determinant_ratio(self, pair: Pair) -> Tensor:
+    def log_determinant_ratio(self, pairs: Pairs) -> Tensor:
         """Return log det S_b - log det S_a, ()."""
         raise NotImplementedError
 
-    def midpoint(self, pair: Pair) -> Midpoint:
-        """Return the pair around the mean of its covariances."""
+    def midpoint(self, pairs: Pairs) -> Midpoint:
+        """Return the pairs around the mean of their covariances."""
         raise NotImplementedError
 
     def pooled(self, weights: Tensor, present: Tensor) -> Pooled:

@@ -21,7 +21,7 @@ from typing_extensions import override
 from modinv._lazy import lazy
 from modinv.distances import diagonal, on_diagonal
 from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative, contrasts, ridge
-from modinv.divergences.layout import Layout, Pair
+from modinv.divergences.layout import Layout, Pairs
 from modinv.divergences.shrinkage import estimate
 from modinv.divergences.spectra import nuclear_norm, trace_square_root
 from modinv.statistics import Statistics
@@ -38,6 +38,13 @@ class _Mixture(NamedTuple):
     log_determinant: Tensor  # (R,)
 
 
+class _Means(NamedTuple):
+    """The means mu_ar in the coordinates of the Gram matrix."""
+
+    products: Tensor  # (M, M, R): <mu_ar, mu_br>
+    along_rows: Tensor  # (N, M, R): <z_i, mu_ar>
+
+
 class SampleGaussians(Gaussians):
     """Gaussians known by the Gram matrix of their samples; the cheaper form while N <= D, exact in either case.
 
@@ -50,81 +57,80 @@ class SampleGaussians(Gaussians):
     def __init__(self, statistics: Statistics, layout: Layout, shrinkage: float | str) -> None:
         self.layout = layout
         self._gram = statistics.gram  # (N + M, N + M)
-        self._members = statistics.membership.T  # (M, N)
-        self._dimension = statistics.features.shape[1]
+        self._members, self._counts = statistics.membership, statistics.counts  # (N, M), (M,)
+        self._num_rows, self._dimension = statistics.features.shape
         self._resolution = statistics.resolution
-        num_rows = self._members.shape[1]
-        self._rows = self._around_cells(self._around_cells(self._gram[:num_rows, :num_rows]).T)  # (N, N)
+        self._precision = torch.finfo(statistics.features.dtype).eps
+        gram = self._gram[: self._num_rows, : self._num_rows]
+        self._rows = self._around_cells(self._around_cells(gram).T)  # (N, N)
+        self._samples = layout.covariance_rows.flatten(1)  # (N, M R)
         self._degrees = layout.degrees.clamp(min=1)  # (M, R)
         self._shrunk = shrinkage != 0
-        self._alpha = self._intensity(shrinkage) if isinstance(shrinkage, str) else layout.degrees.new_tensor(shrinkage)
+        self._alpha = self._intensity(shrinkage) if isinstance(shrinkage, str) else shrinkage
 
     @override
-    def squared_mean_distance(self, pair: Pair) -> Tensor:
-        return self._offsets(pair).squared_length @ pair.weights
+    def squared_mean_distance(self, pairs: Pairs) -> Tensor:
+        return (self._means.products * pairs.laplacian).sum()
 
     @override
-    def trace_sum(self, pair: Pair) -> Tensor:
-        return (self._traces[pair.first] + self._traces[pair.second]) @ pair.weights
+    def trace_sum(self, pairs: Pairs) -> Tensor:
+        # A covariance keeps its trace, shrunk or not.
+        shares = self._samples @ (pairs.degrees / self._degrees).flatten()  # (N,)
+        return (self._rows * on_diagonal(shares)).sum()
 
     @override
-    def squared_covariance_distance(self, pair: Pair) -> Tensor:
-        # |C_a - C_b|^2 is one quadratic form of the squared Gram matrix, with the samples of b counted negatively.
-        difference = self._kept_shares[pair.first] - self._kept_shares[pair.second]  # (N, R)
-        squared = ((self._rows.square() @ difference) * difference).sum(0)
-        if self._shrunk:
-            alpha, traces = self._alpha.expand_as(self._traces), self._traces
-            kept = (1 - alpha) * traces
-            added = (alpha * traces)[pair.first] - (alpha * traces)[pair.second]
-            squared = squared + (2 * (kept[pair.first] - kept[pair.second]) * added + added.square()) / self._dimension
-        return squared @ pair.weights
+    def squared_covariance_distance(self, pairs: Pairs) -> Tensor:
+        # With s_iar what row i counts in the covariance of a: sum_ab L_ab tr S_a S_b, one form in the squared Gram.
+        shares = self._kept(self.layout.covariance_rows / self._degrees)  # (N, M, R)
+        weighted = (shares[:, :, None] * pairs.laplacian).sum(1)  # (N, M, R)
+        squared = (self._rows.square() * (weighted.flatten(1) @ shares.flatten(1).T)).sum()
+        if not self._shrunk:
+            return squared
+        kept, added = self._kept(self._traces), self._alpha * self._traces  # (M, R)
+        return squared + pairs.sum(
+            lambda a, b: (2 * (kept[a] - kept[b]) + added[a] - added[b]) * (added[a] - added[b]) / self._dimension
+        )
 
     @override
-    def root_trace(self, pair: Pair) -> Tensor:
-        return self._shrunk_root_trace(pair) if self._shrunk else self._plain_root_trace(pair)
+    def root_trace(self, pairs: Pairs) -> Tensor:
+        root_trace = self._shrunk_root_trace if self._shrunk else self._plain_root_trace
+        terms = [root_trace(a, b, pairs.weights[a, b]) for a, b in pairs.ordered]
+        return sum(terms[1:], terms[0])
 
     @override
-    def relative(self, pair: Pair) -> Relative:
-        first, second = pair.first, pair.second
-        mine, other = self.layout.covariance_rows[first], self.layout.covariance_rows[second]  # (N, R)
-        rho = self._rho[second]  # (R,)
-        overlap = ((self._overlaps @ mine) * other).sum(0)  # (R,): tr B_ab M_b^-1 B_ba
-        kept = ((1 - self._alpha) * self._traces)[first]
-        inverse_trace = diagonal(self._inverse) @ other  # (R,): tr M_b^-1
-        added = self._rho[first] * (rho * inverse_trace - self._sizes[second])
-        excess = (kept + self._dimension * (self._rho[first] - rho) + added - overlap) / rho
-        offsets = self._offsets(pair)
-        along = offsets.along_rows * self._scale[:, None] * other  # (N, R): Y_b delta
-        mahalanobis = (offsets.squared_length - ((self._inverse @ along) * along).sum(0)) / rho
-        return Relative(mahalanobis @ pair.weights, excess @ pair.weights)
+    def relative(self, pairs: Pairs) -> Relative:
+        rows, rho = self.layout.covariance_rows, self._rho  # (N, M, R), (M, R)
+        scaled = Pairs(pairs.weights / rho, pairs.ordered)
+        cross = self._blocks - self._own
+        overlaps = ((self._inverse @ cross) * cross) @ self._samples
+        overlap = (overlaps.view_as(rows)[:, :, None] * rows[:, None]).sum(0)  # (M, M, R): tr B_ab M_b^-1 B_ba
+        inverse_trace = (diagonal(self._inverse) @ self._samples).view_as(rho)  # (M, R): tr M_b^-1
+        spread = self._kept(self._traces) + self._dimension * rho
+        excess = spread[:, None] + rho[:, None] * (rho * inverse_trace - self._sizes) - overlap - self._dimension * rho
+        along = self._along_offsets  # (N, M, R): Y_b (mu_a - mu_b) in the rows of b
+        along = along * (self._inverse @ along.flatten(1)).view_as(along)
+        explained = (along[:, :, None] * rows[:, None]).sum(0)  # (M, M, R)
+        mahalanobis = self.squared_mean_distance(scaled) - (explained * scaled.weights).sum()
+        return Relative(mahalanobis, (excess * scaled.weights).sum())
 
     @override
-    def log_determinant_ratio(self, pair: Pair) -> Tensor:
-        return (self._log_determinants[pair.second] - self._log_determinants[pair.first]) @ pair.weights
+    def log_determinant_ratio(self, pairs: Pairs) -> Tensor:
+        return pairs.sum(lambda a, b: self._log_determinants[b] - self._log_determinants[a])
 
     @override
-    def midpoint(self, pair: Pair) -> Midpoint:
-        numbers = torch.arange(len(self._members), device=self._members.device)
-        in_pair = (numbers == pair.first) | (numbers == pair.second)
-        mixture = self._mixture(in_pair.to(self._members) / 2)
-        offsets = self._offsets(pair)
-        whitened = self._whiten(mixture, offsets.along_rows)
-        mahalanobis = (offsets.squared_length - whitened.square().sum(0)) / mixture.rho
-        log_determinants = (self._log_determinants[pair.first] + self._log_determinants[pair.second]) / 2
-        excess = mixture.log_determinant - log_determinants
-        return Midpoint(mahalanobis @ pair.weights, excess @ pair.weights)
+    def midpoint(self, pairs: Pairs) -> Midpoint:
+        answers = {pair: self._midpoint(*pair) for pair in pairs.ordered}
+        return Midpoint(pairs.sum(lambda a, b: answers[a, b][0]), pairs.sum(lambda a, b: answers[a, b][1]))
 
     @override
     def pooled(self, weights: Tensor, present: Tensor) -> Pooled:
         shares = present / present.sum().clamp(min=1)  # (M,)
         mixture = self._mixture(shares)
-        means = self._mean_coefficients  # (M, N + M, R)
-        means = (means - (shares[:, None, None] * means).sum(0)) * shares.sqrt()[:, None, None]
-        means = torch.einsum("mp,mkr->pkr", contrasts(shares), means)  # (M - 1, N + M, R)
-        projected = self._gram @ means  # (M - 1, N + M, R)
-        whitened = self._whiten(mixture, self._around_cells(projected[:, : len(self._rows)]))  # (M - 1, N, R)
-        inner = torch.einsum("mkr,nkr->rmn", means, projected) - torch.einsum("mkr,nkr->rmn", whitened, whitened)
-        identity = torch.eye(len(means), dtype=inner.dtype, device=inner.device)
+        coefficients = shares.sqrt()[:, None] * contrasts(shares)  # (M, M - 1): means to the offsets that are left
+        inner = torch.einsum("mnr,mp,nq->rpq", self._means.products, coefficients, coefficients)
+        whitened = self._whiten(mixture, torch.einsum("imr,mp->pir", self._means.along_rows, coefficients))
+        inner = inner - torch.einsum("pir,qir->rpq", whitened, whitened)
+        identity = torch.eye(inner.shape[1], dtype=inner.dtype, device=inner.device)
         # A comparison that does not count may have no spread at all, and its determinant no digit.
         ratio = (inner / mixture.rho[:, None, None]).where((weights > 0)[:, None, None], 0)
         between = torch.linalg.slogdet(identity + ratio).logabsdet  # (R,)
@@ -132,34 +138,53 @@ class SampleGaussians(Gaussians):
         return Pooled(between @ weights, covariances @ weights)
 
     @lazy
+    def _means(self) -> _Means:
+        count, averaging = self._num_rows, self.layout.averaging
+        if averaging is None:
+            return _Means(self._gram[count:, count:, None], self._gram[:count, count:, None])
+        identity = torch.eye(averaging.shape[1], dtype=averaging.dtype, device=averaging.device)
+        own = identity[:, :, None].expand(-1, -1, count)
+        coefficients = torch.cat([averaging, own])  # (N + M, M, R): the means as sums of stacked rows and means
+        along = (self._gram @ coefficients.flatten(1)).view_as(coefficients)
+        products = (coefficients[:, :, None] * along[:, None]).sum(0)
+        return _Means(products, self._around_cells(along[:count].flatten(1)).view_as(averaging))
+
+    @lazy
+    def _along_offsets(self) -> Tensor:
+        """Products of each y_i with mu_ar - mu_br, b the modality of the row; 0 outside of its comparison, (N, M, R)."""
+        along = self._means.along_rows
+        own = (along * self._members[:, :, None]).sum(1, keepdim=True)
+        scaled = (along - own) * self._scale[:, None, None]
+        same = self.layout.same_comparison
+        return scaled if same is None else scaled * same[:, None]
+
+    @lazy
     def _squares(self) -> Tensor:
         return diagonal(self._rows)  # (N,)
 
     @lazy
     def _traces(self) -> Tensor:
-        return (self.layout.covariance_rows.mT @ self._squares) / self._degrees  # (M, R): tr Sigma
+        return (self._squares @ self._samples).view_as(self._degrees) / self._degrees  # (M, R): tr Sigma
 
     @lazy
     def _sizes(self) -> Tensor:
-        return self.layout.covariance_rows.sum(1)  # (M, R): samples of each covariance
-
-    @lazy
-    def _kept_shares(self) -> Tensor:
-        """What a sample counts in (1 - alpha) Sigma, (M, N, R)."""
-        shares = self.layout.covariance_rows / self._degrees[:, None]
-        return (1 - self._alpha.expand_as(self._degrees))[:, None] * shares if self._shrunk else shares
+        return self.layout.covariance_rows.sum(0)  # (M, R): samples of each covariance
 
     @lazy
     def _rho(self) -> Tensor:
         return self._ridge(self._resolution)  # (M, R): definite enough to be inverted
 
     def _ridge(self, resolution: float) -> Tensor:
-        squared_means = diagonal(self._gram[len(self._rows) :, len(self._rows) :]) / self._dimension
+        squared_means = diagonal(self._gram[self._num_rows :, self._num_rows :]) / self._dimension
         return ridge(self._traces / self._dimension, squared_means, self._alpha, resolution)
+
+    def _kept(self, values: Tensor) -> Tensor:
+        """Return (1 - alpha) times what belongs to covariances, (..., M, R)."""
+        return (1 - self._alpha) * values if self._shrunk else values
 
     @lazy
     def _scale(self) -> Tensor:
-        return self._of_rows((1 - self._alpha) / self._degrees).sqrt()  # (N,): what makes y_i of a centered row
+        return self._of_rows(self._kept(1 / self._degrees)).sqrt()  # (N,): what makes y_i of a centered row
 
     @lazy
     def _blocks(self) -> Tensor:
@@ -168,7 +193,7 @@ class SampleGaussians(Gaussians):
     @lazy
     def _own(self) -> Tensor:
         same = self.layout.same_covariance
-        return self._blocks * (self._members.T @ self._members if same is None else same)  # (N, N): all B_aa
+        return self._blocks * (self._members @ self._members.T if same is None else same)  # (N, N): all B_aa
 
     @lazy
     def _regular(self) -> Tensor:
@@ -180,52 +205,37 @@ class SampleGaussians(Gaussians):
         return inverse
 
     @lazy
-    def _overlaps(self) -> Tensor:
-        cross = self._blocks - self._own
-        return (self._inverse @ cross) * cross
-
-    @lazy
     def _log_determinants(self) -> Tensor:
         logarithms = diagonal(torch.linalg.cholesky_ex(self._regular).L).log()  # (N,)
-        samples = 2 * (self.layout.covariance_rows.mT @ logarithms)
+        samples = 2 * (logarithms @ self._samples).view_as(self._degrees)
         return (self._dimension - self._sizes) * self._rho.log() + samples  # (M, R): log det S
 
-    @lazy
-    def _mean_coefficients(self) -> Tensor:
-        """The means as sums of the stacked rows and means, (M, N + M, R)."""
-        num_modalities, num_rows = self._members.shape
-        if self.layout.averaging is None:
-            own = torch.eye(num_modalities, num_rows + num_modalities, dtype=self._gram.dtype, device=self._gram.device)
-            return own.roll(num_rows, dims=1)[:, :, None]
-        own = torch.eye(num_modalities, dtype=self._gram.dtype, device=self._gram.device)[:, :, None]
-        return torch.cat([self.layout.averaging, own.expand(-1, -1, num_rows)], dim=1)
-
-    @lazy
-    def _comparison_rows(self) -> Tensor:
-        """Which rows take part in which comparison, (N, R)."""
-        same = self.layout.same_comparison
-        return self._degrees.new_ones(self._members.shape[1], self._degrees.shape[1]) if same is None else same
-
     def _around_cells(self, rows: Tensor) -> Tensor:
-        """Take the mean of each cell off its rows, where covariances are around cells; (..., N, k)."""
+        """Take the mean of each cell off its rows, where covariances are around cells; (N, k)."""
         return rows if self.layout.cells is None else rows - self.layout.cells @ rows
 
     def _of_rows(self, values: Tensor) -> Tensor:
         """Return for each row what belongs to its own Gaussian, (M, R) -> (N,)."""
-        return (self._members * values).sum(0)
+        return (self._members * values.T).sum(1)
 
     def _intensity(self, name: str) -> Tensor:
-        rows, members = self._rows.detach(), self.layout.covariance_rows  # (N, N), (M, N, R)
-        count = members.sum(1).clamp(min=1)  # (M, R)
-        squares = ((rows.square() @ members) * members).sum(1) / count.square()
+        rows = self._rows.detach()
+        members = self.layout.covariance_rows  # (N, M, R)
+        count = members.sum(0).clamp(min=1)  # (M, R)
+        squares = ((rows.square() @ self._samples).view_as(members) * members).sum(0) / count.square()
         diagonals = diagonal(rows)
-        fourths = (members.mT @ diagonals.square()) / count.square()
-        return estimate(name, squares, fourths, (members.mT @ diagonals) / count, count, self._dimension)
+        fourths, trace = (part.view_as(count) for part in torch.stack([diagonals.square(), diagonals]) @ self._samples)
+        return estimate(name, squares, fourths / count.square(), trace / count, count, self._dimension)
 
-    def _offsets(self, pair: Pair) -> "_Offsets":
-        coefficients = self._mean_coefficients[pair.first] - self._mean_coefficients[pair.second]  # (N + M, R)
-        projected = self._gram @ coefficients
-        return _Offsets((projected * coefficients).sum(0), self._around_cells(projected[: len(self._rows)]))
+    def _midpoint(self, first: int, second: int) -> tuple[Tensor, Tensor]:
+        numbers = torch.arange(self._members.shape[1], device=self._members.device)
+        mixture = self._mixture(((numbers == first) | (numbers == second)).to(self._members) / 2)
+        products, along = self._means
+        whitened = self._whiten(mixture, along[:, first] - along[:, second])
+        squared_length = products[first, first] + products[second, second] - 2 * products[first, second]
+        mahalanobis = (squared_length - whitened.square().sum(0)) / mixture.rho
+        log_determinants = (self._log_determinants[first] + self._log_determinants[second]) / 2
+        return mahalanobis, mixture.log_determinant - log_determinants
 
     def _mixture(self, shares: Tensor) -> _Mixture:
         share = self._of_rows(shares[:, None])  # (N,)
@@ -235,7 +245,9 @@ class SampleGaussians(Gaussians):
         if self.layout.same_comparison is not None:
             products = products * self.layout.same_comparison
         factor = torch.linalg.cholesky_ex(products + on_diagonal(rho.expand(len(share)))).L
-        taking_part = self._comparison_rows * (share > 0)[:, None]  # (N, R)
+        taking_part = (share > 0).to(scale)[:, None]  # (N, 1)
+        if self.layout.same_comparison is not None:
+            taking_part = taking_part * self.layout.same_comparison  # (N, R)
         logarithms = 2 * (diagonal(factor).log() @ taking_part)
         log_determinant = (self._dimension - taking_part.sum(0)) * rho.log() + logarithms
         return _Mixture(rho, factor, scale[:, None] * taking_part, log_determinant)
@@ -245,46 +257,39 @@ class SampleGaussians(Gaussians):
         whitened: Tensor = torch.linalg.solve_triangular(mixture.factor, scaled, upper=False)
         return whitened
 
-    def _row_weights(self, pair: Pair) -> Tensor:
-        """Return what a row's comparison weighs, over all of its duplicates, (N,)."""
-        return self._comparison_rows @ pair.weights
+    def _row_weights(self, weights: Tensor) -> Tensor:
+        """Return what a row's comparison weighs, over all of its duplicates, (R,) -> (N,) or ()."""
+        same = self.layout.same_comparison
+        return weights.sum() if same is None else same @ weights
 
-    def _plain_root_trace(self, pair: Pair) -> Tensor:
+    def _plain_root_trace(self, first: int, second: int, weights: Tensor) -> Tensor:
         # The smaller modality has at most N / 2 rows: with its rows in front, the rest of the block is zero.
-        first, second = self._members[pair.first], self._members[pair.second]  # (N,)
-        swap = first.sum() > second.sum()
-        few, many = second.where(swap, first), first.where(swap, second)
-        front = few.argsort(descending=True, stable=True)[: len(few) // 2]  # (N / 2,)
-        scale = self._scale
-        left = (few * scale * self._row_weights(pair))[front, None]
-        mask = left * (many * scale)
+        scaled = (self._members / self._degrees.T).sqrt()  # (N, M)
+        swap = self._counts[first] > self._counts[second]
+        few = scaled[:, second].where(swap, scaled[:, first])  # (N,)
+        many = scaled[:, first].where(swap, scaled[:, second])
+        front = few.argsort(descending=True, stable=True)[: self._num_rows // 2]  # (N / 2,)
+        mask = (few * self._row_weights(weights))[front, None] * many
         if self.layout.same_comparison is not None:
             mask = mask * self.layout.same_comparison[front]
-        return nuclear_norm(self._rows.index_select(0, front) * mask)
+        return nuclear_norm(self._rows.index_select(0, front) * mask, self._precision)
 
-    def _shrunk_root_trace(self, pair: Pair) -> Tensor:
+    def _shrunk_root_trace(self, first: int, second: int, weights: Tensor) -> Tensor:
         # S_a S_b Y^T = Y^T X with X = rho_a rho_b I + [[rho_b I, B_ab], [0, rho_a I]] B, so the square root of X has
         # the eigenvalues that we want, for every comparison in a block of its own; D - n_a - n_b more are sqrt(rho_a
         # rho_b).
-        first, second = self._members[pair.first], self._members[pair.second]  # (N,)
-        weights = self._row_weights(pair)
+        mine, other = self._members[:, first], self._members[:, second]  # (N,)
         rho = self._ridge(torch.finfo(self._gram.dtype).eps)  # (M, R): nothing is inverted, the floor can be lower
-        active = (first + second) * (weights > 0)  # (N,)
-        partner = first * rho[pair.second] + second * rho[pair.first]  # (N,)
+        row_weights = self._row_weights(weights)
+        active = (mine + other) * (row_weights > 0)  # (N,)
+        partner = mine * rho[second] + other * rho[first]  # (N,)
         blocks = self._blocks * (active[:, None] * active)
         if self.layout.same_comparison is not None:
             blocks = blocks * self.layout.same_comparison
-        across = blocks * (first[:, None] * second)
+        across = blocks * (mine[:, None] * other)
         idle = 1 - active  # rows of 1, which add their number to the trace
         product = on_diagonal(active * partner * self._of_rows(rho) + idle)
         product = product + (on_diagonal(active * partner) + across) @ blocks
-        rest = self._dimension - self._sizes[pair.first] - self._sizes[pair.second]  # (R,)
-        remaining = rest * (rho[pair.first] * rho[pair.second]).sqrt()
-        return weights.amax() * (trace_square_root(product) - idle.sum()) + remaining @ pair.weights
-
-
-class _Offsets(NamedTuple):
-    """The difference delta of the means of a pair."""
-
-    squared_length: Tensor  # (R,): |delta|^2
-    along_rows: Tensor  # (N, R): the products of the centered rows with delta
+        rest = self._dimension - self._sizes[first] - self._sizes[second]  # (R,)
+        remaining = rest * (rho[first] * rho[second]).sqrt()
+        return row_weights.amax() * (trace_square_root(product) - idle.sum()) + (remaining * weights).sum()

@@ -34,7 +34,7 @@ class GaussianTerms(NamedTuple):
 
 
 # Divergences of two Gaussians; "jensen_shannon" takes all modalities at once.
-_PAIRWISE: Mapping[str, Callable[[divergences.Gaussians, divergences.Pair], divergences.Parts]] = {
+_PAIRWISE: Mapping[str, Callable[[divergences.Gaussians, divergences.Pairs], divergences.Parts]] = {
     "wasserstein": divergences.wasserstein,
     "kl": divergences.kl,
     "jeffreys": divergences.jeffreys,
@@ -159,17 +159,15 @@ class GaussianDistributionConsistencyLoss(Loss):
         if self.target is not None:
             statistics = statistics.with_fixed(self.target)
         gaussians = divergences.gaussians_of(statistics, self.level, self.covariance, self.shrinkage)
-        parts = self._compare(gaussians)
-        mean, covariance = (sum(part[1:], part[0]) / statistics.features.shape[1] for part in zip(*parts, strict=True))
+        mean, covariance = (part / statistics.features.shape[1] for part in self._compare(gaussians))
         return GaussianTerms(mean + covariance, mean, covariance)
 
-    def _compare(self, gaussians: divergences.Gaussians) -> list[divergences.Parts]:
-        needs_covariance = self.divergence not in _NEED_NO_INVERSE
+    def _compare(self, gaussians: divergences.Gaussians) -> divergences.Parts:
         if self.divergence == "jensen_shannon":
-            weights, present = divergences.compare_all(gaussians.layout)
-            return [divergences.jensen_shannon(gaussians, weights, present)]
+            return divergences.jensen_shannon(gaussians, *divergences.compare_all(gaussians.layout))
+        needs_covariance = self.divergence not in _NEED_NO_INVERSE
         pairs = divergences.compare(gaussians.layout, needs_covariance=needs_covariance)
-        return [_PAIRWISE[self.divergence](gaussians, pair) for pair in pairs]
+        return _PAIRWISE[self.divergence](gaussians, pairs)
 
     @override
     def extra_repr(self) -> str:
