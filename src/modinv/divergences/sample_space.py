@@ -20,6 +20,7 @@ from typing_extensions import override
 
 from modinv._lazy import lazy
 from modinv.distances import diagonal, on_diagonal
+from modinv.divergences.definite import Definite
 from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative, contrasts, ridge
 from modinv.divergences.layout import Layout, Pairs
 from modinv.divergences.shrinkage import estimate
@@ -102,13 +103,13 @@ class SampleGaussians(Gaussians):
         rows, rho = self.layout.covariance_rows, self._rho  # (N, M, R), (M, R)
         scaled = Pairs(pairs.weights / rho, pairs.ordered)
         cross = self._blocks - self._own
-        overlaps = ((self._inverse @ cross) * cross) @ self._samples
+        overlaps = ((self._regular.inverse @ cross) * cross) @ self._samples
         overlap = (overlaps.view_as(rows)[:, :, None] * rows[:, None]).sum(0)  # (M, M, R): tr B_ab M_b^-1 B_ba
-        inverse_trace = (diagonal(self._inverse) @ self._samples).view_as(rho)  # (M, R): tr M_b^-1
+        inverse_trace = (diagonal(self._regular.inverse) @ self._samples).view_as(rho)  # (M, R): tr M_b^-1
         spread = self._kept(self._traces) + self._dimension * rho
         excess = spread[:, None] + rho[:, None] * (rho * inverse_trace - self._sizes) - overlap - self._dimension * rho
         along = self._along_offsets  # (N, M, R): Y_b (mu_a - mu_b) in the rows of b
-        along = along * (self._inverse @ along.flatten(1)).view_as(along)
+        along = along * (self._regular.inverse @ along.flatten(1)).view_as(along)
         explained = (along[:, :, None] * rows[:, None]).sum(0)  # (M, M, R)
         mahalanobis = self.squared_mean_distance(scaled) - (explained * scaled.weights).sum()
         return Relative(mahalanobis, (excess * scaled.weights).sum())
@@ -196,18 +197,12 @@ class SampleGaussians(Gaussians):
         return self._blocks * (self._members @ self._members.T if same is None else same)  # (N, N): all B_aa
 
     @lazy
-    def _regular(self) -> Tensor:
-        return self._own + on_diagonal(self._of_rows(self._rho))  # (N, N): the M_a of all Gaussians
-
-    @lazy
-    def _inverse(self) -> Tensor:
-        inverse: Tensor = torch.linalg.inv_ex(self._regular).inverse
-        return inverse
+    def _regular(self) -> Definite:
+        return Definite(self._own + on_diagonal(self._of_rows(self._rho)))  # the M_a of all Gaussians
 
     @lazy
     def _log_determinants(self) -> Tensor:
-        logarithms = diagonal(torch.linalg.cholesky_ex(self._regular).L).log()  # (N,)
-        samples = 2 * (logarithms @ self._samples).view_as(self._degrees)
+        samples = (self._regular.log_pivots @ self._samples).view_as(self._degrees)
         return (self._dimension - self._sizes) * self._rho.log() + samples  # (M, R): log det S
 
     def _around_cells(self, rows: Tensor) -> Tensor:
