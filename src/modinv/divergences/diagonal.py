@@ -96,9 +96,9 @@ class DiagonalGaussians(Gaussians):
     @lazy
     def _regular(self) -> Tensor:
         """S of all Gaussians, positive."""
-        rho = ridge(
-            self._raw.mean(2), self._means.square().mean(2), self._raw.new_tensor(self._shrinkage), self._resolution
-        )  # (M, R)
+        squared_means = self._means.square().sum(2)  # (M, R)
+        traces = self._sum(self._raw)  # (M, R)
+        rho = ridge(traces, squared_means, self._shrinkage, self._resolution, self._means.shape[2])
         return (1 - self._shrinkage) * self._raw + rho[:, :, None]
 
     def _sum(self, values: Tensor) -> Tensor:

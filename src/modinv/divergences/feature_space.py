@@ -96,10 +96,11 @@ class FeatureGaussians(Gaussians):
     @lazy
     def _regular(self) -> Tensor:
         """S of all modalities, (M, D, D)."""
-        variances = self._traces / self._means.shape[1]
         if not self._shrunk:
             return self._covariances
-        rho = ridge(variances, self._means.square().mean(1), self._alpha, self._resolution)  # (M,)
+        rho = ridge(
+            self._traces, self._means.square().sum(1), self._alpha, self._resolution, self._means.shape[1]
+        )  # (M,)
         kept = (1 - self._alpha).expand_as(rho)
         return kept[:, None, None] * self._covariances + rho[:, None, None] * self._identity
 

@@ -92,17 +92,20 @@ def contrasts(shares: Tensor) -> Tensor:
     return (identity - 2 * torch.outer(normal, normal) / normal.square().sum())[:, 1:]
 
 
-def ridge(variances: Tensor, squared_means: Tensor, alpha: Tensor, resolution: float) -> Tensor:
+def ridge(
+    traces: Tensor, squared_means: Tensor, alpha: Tensor | float, resolution: float, dimension: int
+) -> Tensor:
     """Return what shrinkage adds to the diagonal of each covariance, alpha tr Sigma / D, with a floor.
 
     The floor is the variance that rounding the features leaves: rows that are all equal keep a positive definite
     covariance, and any other is as the formula says.
 
     Args:
-        variances: tr Sigma / D of each Gaussian, (M, R).
-        squared_means: |mu|^2 / D around a common origin, any shape; only its mean is used.
-        alpha: shrinkage, () or (M, R).
+        traces: tr Sigma of each Gaussian, (M, R).
+        squared_means: |mu|^2 around a common origin, any shape; only its mean is used.
+        alpha: shrinkage, a number or (M, R).
         resolution: relative rounding error of the features.
+        dimension: D.
     """
-    floor = resolution**2 * (variances.mean() + squared_means.mean()).detach() + 1e-30
-    return torch.maximum(alpha * variances, floor)
+    floor = (traces.detach().mean() + squared_means.detach().mean()) * (resolution**2 / dimension) + 1e-30
+    return (alpha / dimension * traces).clamp(min=floor)

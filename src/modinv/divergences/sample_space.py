@@ -77,7 +77,7 @@ class SampleGaussians(Gaussians):
     def trace_sum(self, pairs: Pairs) -> Tensor:
         # A covariance keeps its trace, shrunk or not.
         shares = self._samples @ (pairs.degrees / self._degrees).flatten()  # (N,)
-        return (self._rows * on_diagonal(shares)).sum()
+        return self._squares @ shares
 
     @override
     def squared_covariance_distance(self, pairs: Pairs) -> Tensor:
@@ -101,18 +101,18 @@ class SampleGaussians(Gaussians):
     @override
     def relative(self, pairs: Pairs) -> Relative:
         rows, rho = self.layout.covariance_rows, self._rho  # (N, M, R), (M, R)
-        scaled = Pairs(pairs.weights / rho, pairs.ordered)
+        weights = pairs.weights / rho  # (M, M, R)
         cross = self._blocks - self._own
-        overlaps = ((self._regular.inverse @ cross) * cross) @ self._samples
-        overlap = (overlaps.view_as(rows)[:, :, None] * rows[:, None]).sum(0)  # (M, M, R): tr B_ab M_b^-1 B_ba
+        overlaps = ((self._regular.inverse @ cross) * cross) @ self._samples  # (N, M R)
+        overlap = self._over_samples(overlaps.view_as(rows))  # (M, M, R): tr B_ab M_b^-1 B_ba
         inverse_trace = (diagonal(self._regular.inverse) @ self._samples).view_as(rho)  # (M, R): tr M_b^-1
         spread = self._kept(self._traces) + self._dimension * rho
-        excess = spread[:, None] + rho[:, None] * (rho * inverse_trace - self._sizes) - overlap - self._dimension * rho
+        own = rho * inverse_trace - self._sizes
+        excess = spread[:, None] + rho[:, None] * own - overlap - self._dimension * rho
         along = self._along_offsets  # (N, M, R): Y_b (mu_a - mu_b) in the rows of b
-        along = along * (self._regular.inverse @ along.flatten(1)).view_as(along)
-        explained = (along[:, :, None] * rows[:, None]).sum(0)  # (M, M, R)
-        mahalanobis = self.squared_mean_distance(scaled) - (explained * scaled.weights).sum()
-        return Relative(mahalanobis, (excess * scaled.weights).sum())
+        explained = self._over_samples(along * (self._regular.inverse @ along.flatten(1)).view_as(along))
+        lengths = self._squared_means[:, None] + self._squared_means - 2 * self._means.products
+        return Relative(((lengths - explained) * weights).sum(), (excess * weights).sum())
 
     @override
     def log_determinant_ratio(self, pairs: Pairs) -> Tensor:
@@ -151,6 +151,11 @@ class SampleGaussians(Gaussians):
         return _Means(products, self._around_cells(along[:count].flatten(1)).view_as(averaging))
 
     @lazy
+    def _squared_means(self) -> Tensor:
+        identity = torch.eye(len(self._degrees), dtype=self._gram.dtype, device=self._gram.device)
+        return (self._means.products * identity[:, :, None]).sum(1)  # (M, R): |mu_ar|^2
+
+    @lazy
     def _along_offsets(self) -> Tensor:
         """Products of each y_i with mu_ar - mu_br, b the modality of the row; 0 outside of its comparison, (N, M, R)."""
         along = self._means.along_rows
@@ -176,8 +181,7 @@ class SampleGaussians(Gaussians):
         return self._ridge(self._resolution)  # (M, R): definite enough to be inverted
 
     def _ridge(self, resolution: float) -> Tensor:
-        squared_means = diagonal(self._gram[self._num_rows :, self._num_rows :]) / self._dimension
-        return ridge(self._traces / self._dimension, squared_means, self._alpha, resolution)
+        return ridge(self._traces, self._squared_means, self._alpha, resolution, self._dimension)
 
     def _kept(self, values: Tensor) -> Tensor:
         """Return (1 - alpha) times what belongs to covariances, (..., M, R)."""
@@ -211,7 +215,13 @@ class SampleGaussians(Gaussians):
 
     def _of_rows(self, values: Tensor) -> Tensor:
         """Return for each row what belongs to its own Gaussian, (M, R) -> (N,)."""
-        return (self._members * values.T).sum(1)
+        return (self._members @ values).squeeze(1) if values.shape[1] == 1 else (self._members * values.T).sum(1)
+
+    def _over_samples(self, values: Tensor) -> Tensor:
+        """Return the sums of what each row says about a, over the samples of b, (N, M, R) -> (M, M, R)."""
+        if values.shape[2] == 1:
+            return (values.squeeze(2).T @ self._samples)[:, :, None]
+        return (values[:, :, None] * self.layout.covariance_rows[:, None]).sum(0)
 
     def _intensity(self, name: str) -> Tensor:
         rows = self._rows.detach()
