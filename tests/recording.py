@@ -30,6 +30,7 @@ WAITING = frozenset(
 SOLVERS_THAT_WAIT = frozenset(
     {
         *("_linalg_svd", "_linalg_eigh", "linalg_eig", "linalg_eigvals", "_linalg_eigvals", "linalg_lstsq"),
+        "cholesky_inverse",
         "_linalg_check_errors",  # what `inv`, `cholesky` and `solve` add to the form whose name ends in `_ex`
     }
 )

@@ -1,5 +1,7 @@
 """Traces of matrix square roots and their gradients."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -36,6 +38,42 @@ def test_nuclear_norm_of_zero_has_gradient_zero() -> None:
     matrix = torch.zeros(3, 4, requires_grad=True)
     (gradient,) = torch.autograd.grad(spectra.nuclear_norm(matrix), matrix)
     assert not gradient.any()
+
+
+def test_eigenvalues_serve_as_well_where_the_entries_are_rounded() -> None:
+    matrix = random(6, 9).float().double()  # what a Gram matrix of float32 features holds
+    matrix.requires_grad_()
+    exact, rounded = (
+        (norm.detach(), *torch.autograd.grad(norm, matrix))
+        for norm in (spectra.nuclear_norm(matrix, resolution) for resolution in (0.0, torch.finfo(torch.float32).eps))
+    )
+    torch.testing.assert_close(exact, rounded, rtol=1e-12, atol=1e-12)
+
+
+def test_polynomials_map_all_but_the_smallest_singular_values_to_one() -> None:
+    values = torch.logspace(-6, 0, 1000, dtype=torch.float64)
+    for linear, cubic, quintic in spectra.QUINTICS:
+        values = linear * values + cubic * values**3 + quintic * values**5
+    torch.testing.assert_close(values, torch.ones_like(values), rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (3, 7)])
+@pytest.mark.parametrize("smallest", [1.0, 1e-2, 1e-5])
+def test_polynomials_alone_give_norm_and_polar_factor(shape: tuple[int, int], smallest: float) -> None:
+    left, _, right = torch.linalg.svd(random(*shape), full_matrices=False)
+    values = torch.logspace(0, math.log10(smallest), shape[0], dtype=torch.float64)
+    norm, polar = spectra.iterated_polar_factor(left * values @ right)
+    torch.testing.assert_close(norm, values.sum(), rtol=1e-11, atol=0)
+    torch.testing.assert_close(polar, left @ right, rtol=0, atol=1e-9)
+
+
+def test_polynomials_alone_leave_zero_and_pass_on_what_is_not_finite() -> None:
+    norm, polar = spectra.iterated_polar_factor(torch.zeros(3, 4))
+    assert norm == 0
+    assert not polar.any()
+    norm, polar = spectra.iterated_polar_factor(torch.full((3, 4), torch.nan))
+    assert norm.isnan()
+    assert polar.isnan().all()
 
 
 @pytest.mark.parametrize("shapes", [(9, 8), (9, 5), (4, 5), (9, 2)], ids=str)

@@ -41,19 +41,24 @@ class Definite:
         return pivots
 
 
-def inverse_of_factor(factor: Tensor) -> Tensor:
-    """Return the inverse of L L^T without making the host wait for an accelerator, (N, N)."""
-    if factor.device.type == "cpu":
-        return torch.cholesky_inverse(factor)  # half of the work of the products below, but it reports back
+def inverse_of_factor(factor: Tensor, *, on_host: bool) -> Tensor:
+    """Return the inverse of L L^T, (N, N).
+
+    Args:
+        factor: L, lower triangular (N, N).
+        on_host: whether to take the cheapest algorithm, which would make the host wait for an accelerator.
+    """
+    if on_host:
+        return torch.cholesky_inverse(factor)
     identity = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
-    half = torch.linalg.solve_triangular(factor, identity, upper=False)
+    half: Tensor = torch.linalg.solve_triangular(factor, identity, upper=False)
     return half.T @ half
 
 
 class _Inverse(torch.autograd.Function):
     @staticmethod
     def forward(matrix: Tensor, factor: Tensor) -> Tensor:
-        return inverse_of_factor(factor)
+        return inverse_of_factor(factor, on_host=factor.device.type == "cpu")
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:

@@ -110,4 +110,5 @@ class DiagonalGaussians(Gaussians):
 
 def _combine(weights: Tensor, rows: Tensor) -> Tensor:
     """Return the weighted sums of the rows, (N, M, R) and (N, D) -> (M, R, D)."""
-    return (weights.flatten(1).to(rows.dtype).T @ rows).unflatten(0, weights.shape[1:])
+    sums = weights.flatten(1).to(rows.dtype).T @ rows  # (M R, D)
+    return sums.view(*weights.shape[1:], rows.shape[1])

@@ -1,6 +1,7 @@
 """Gaussians to one number: each divergence written once, for every form of covariance and every level.
 
-Pairs of Gaussians come with weights; the number is the sum over them. Each comes in two parts, what the means contribute and what the covariances contribute. Nothing is divided by D here.
+Pairs of Gaussians come with weights; the number is the sum over them. It has two parts, what the means contribute and
+what the covariances contribute. Nothing is divided by D here.
 """
 
 from typing import NamedTuple

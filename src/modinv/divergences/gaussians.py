@@ -92,9 +92,7 @@ def contrasts(shares: Tensor) -> Tensor:
     return (identity - 2 * torch.outer(normal, normal) / normal.square().sum())[:, 1:]
 
 
-def ridge(
-    traces: Tensor, squared_means: Tensor, alpha: Tensor | float, resolution: float, dimension: int
-) -> Tensor:
+def ridge(traces: Tensor, squared_means: Tensor, alpha: Tensor | float, resolution: float, dimension: int) -> Tensor:
     """Return what shrinkage adds to the diagonal of each covariance, alpha tr Sigma / D, with a floor.
 
     The floor is the variance that rounding the features leaves: rows that are all equal keep a positive definite

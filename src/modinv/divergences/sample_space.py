@@ -157,7 +157,7 @@ class SampleGaussians(Gaussians):
 
     @lazy
     def _along_offsets(self) -> Tensor:
-        """Products of each y_i with mu_ar - mu_br, b the modality of the row; 0 outside of its comparison, (N, M, R)."""
+        """Products of y_i with mu_ar - mu_br, b the modality of the row; 0 outside of its comparison, (N, M, R)."""
         along = self._means.along_rows
         own = (along * self._members[:, :, None]).sum(1, keepdim=True)
         scaled = (along - own) * self._scale[:, None, None]

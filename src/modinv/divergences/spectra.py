@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["nuclear_norm", "product_nuclear_norm", "trace_square_root"]
+__all__ = ["QUINTICS", "iterated_polar_factor", "nuclear_norm", "product_nuclear_norm", "trace_square_root"]
 
 _SQUARE_ROOT_STEPS = 24
 
 # (a, b, c) of x <- a x + b x^3 + c x^5, each the minimax polynomial to 1 on the interval that the one before it leaves,
 # from [1e-6, 1] on: a greedy choice is the best composition (Amsel, Persson, Musco and Gower, "The Polar Express",
 # 2025). Their composition is within 1e-12 of 1 there.
-_QUINTICS = (
+QUINTICS = (
     (8.5142580824550638, -25.281575954766767, 18.767309358053620),
     (4.2570751967274421, -3.1601662884723843, 0.58647676586889606),
     (4.2568278712874484, -3.1599952222165478, 0.58645725278399406),
@@ -40,8 +40,8 @@ def nuclear_norm(matrix: Tensor, resolution: float = 0.0) -> Tensor:
     matrix, where the norm has many subgradients, this is the one of least Frobenius norm. A second derivative raises.
 
     The algorithm is chosen for the device. On the CPU: a singular value decomposition, or, where the entries carry no
-    more digits than ``resolution``, one of eigenvalues of the smaller Gram matrix, in half of the time. Elsewhere, where
-    both make the host wait: twelve polynomials, which leave singular values below 1e-6 of the Frobenius norm too small.
+    more digits than ``resolution``, one of eigenvalues of the smaller Gram matrix, in half of the time. Both would make
+    the host wait for an accelerator, where twelve polynomials do it: :func:`iterated_polar_factor`.
 
     Args:
         matrix: (n, k) floating.
@@ -70,10 +70,27 @@ def trace_square_root(matrix: Tensor) -> Tensor:
     return torch.as_tensor(value)
 
 
+def iterated_polar_factor(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the nuclear norm and the polar factor by products alone: no decomposition would report back to the host.
+
+    Newton-Schulz iteration with minimax polynomials. Singular values below 1e-6 of the Frobenius norm count for less
+    than they are, and a zero matrix has the polar factor zero.
+
+    Args:
+        matrix: (n, k), n <= k for the least cost.
+    """
+    polar = matrix / torch.linalg.matrix_norm(matrix).clamp(min=torch.finfo(matrix.dtype).tiny)
+    for linear, cubic, quintic in QUINTICS:
+        square = polar @ polar.T
+        factor = torch.addmm(square, square, square, beta=cubic, alpha=quintic)
+        polar = torch.addmm(polar, factor, polar, beta=linear)
+    return (polar * matrix).sum(), polar
+
+
 def _polar_factor(matrix: Tensor, resolution: float = 0.0) -> tuple[Tensor, Tensor]:
     """Return the nuclear norm and the polar factor over the singular values above the rounding error."""
     if matrix.device.type != "cpu":
-        return _iterated_polar_factor(matrix)
+        return iterated_polar_factor(matrix)
     # LAPACK raises on NaN, and mixed-precision scalers rely on a NaN that arrives: decompose numbers, then poison.
     numbers = matrix.nan_to_num(0, 0, 0)
     limits = torch.finfo(matrix.dtype)
@@ -86,16 +103,6 @@ def _polar_factor(matrix: Tensor, resolution: float = 0.0) -> tuple[Tensor, Tens
         left, values, right = torch.linalg.svd(numbers, full_matrices=False)  # descending
         polar = (left * (values > values[:1] * (max(matrix.shape) * limits.eps))) @ right
     return values.sum() + 0 * matrix.sum(), polar
-
-
-def _iterated_polar_factor(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Do the same with products alone: no decomposition, which would report back to the host."""
-    polar = matrix / torch.linalg.matrix_norm(matrix).clamp(min=torch.finfo(matrix.dtype).tiny)
-    for linear, cubic, quintic in _QUINTICS:
-        square = polar @ polar.T
-        factor = torch.addmm(square, square, square, beta=cubic, alpha=quintic)
-        polar = torch.addmm(polar, factor, polar, beta=linear)
-    return (polar * matrix).sum(), polar
 
 
 def _scale_once(gradient: Tensor, derivative: Tensor, point: Tensor) -> Tensor:
