@@ -9,7 +9,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from benchmarks import calls, floor, growth, memory, page, plots, ratios, routes, sharing
+from benchmarks import calls, dumps, floor, growth, memory, page, plots, ratios, routes, sharing
 from benchmarks.timing import FULL, QUICK
 
 __all__ = ["main"]
@@ -36,13 +36,16 @@ def _sections(figures: Path, *, quick: bool) -> list[str]:
         _announced("ratios", lambda: ratios.section(ratios.measure(effort, dimensions))),
         _announced("floor", lambda: floor.section(floor.measure(effort))),
         _announced("sharing", lambda: sharing.section(sharing.measure(effort, calls.count_calls))),
+        _announced("dumps", lambda: dumps.section(dumps.measure(*((2_000, 256) if quick else (50_000, 2048))))),
     ]
     sweeps = growth.measure(effort)
     plots.draw_growth(sweeps, figures / "growth.svg")
     both = routes.measure(effort)
     plots.draw_routes(both, figures / "routes.svg")
     counted = calls.section(calls.measure())
-    return [*texts, growth.section(sweeps), routes.section(both), counted, memory.section(memory.measure(dimensions))]
+    occupied = memory.section(memory.measure(dimensions))
+    *against, compared = texts
+    return [*against, growth.section(sweeps), routes.section(both), counted, occupied, compared]
 
 
 def _announced(name: str, section: Callable[[], str]) -> str:
