@@ -255,6 +255,7 @@ def test_second_derivative_of_wasserstein_is_refused_and_of_jeffreys_is_right() 
         ),
         ({"num_modalities": 0}, "num_modalities must be at least 1"),
         ({"target": -1}, "target must be at least 0"),
+        ({"target": 3, "num_modalities": 3}, "target must be one of 3 modalities, 0 to 2, got 3"),
     ],
 )
 def test_impossible_options_are_refused_by_name(option: dict[str, Any], message: str) -> None:

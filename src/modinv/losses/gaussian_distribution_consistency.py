@@ -151,6 +151,11 @@ class GaussianDistributionConsistencyLoss(Loss):
         self.level = check_choice("level", level, divergences.LEVELS)
         self.shrinkage = _check_shrinkage(shrinkage, divergence, covariance)
         self.target = None if target is None else check_count("target", target, least=0)
+        if self.target is not None and self.num_modalities is not None and self.target >= self.num_modalities:
+            raise ValueError(
+                f"target must be one of {self.num_modalities} modalities, 0 to {self.num_modalities - 1}, "
+                f"got {self.target}"
+            )
 
     @override
     def read(self, statistics: Statistics) -> GaussianTerms:
