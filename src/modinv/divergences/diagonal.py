@@ -7,6 +7,7 @@ from modinv._lazy import lazy
 from modinv.distances import safe_sqrt
 from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative, ridge
 from modinv.divergences.layout import Layout, Pair
+from modinv.divergences.noise import inverse_counts, logarithm_excess, of_both
 from modinv.statistics import Statistics
 
 __all__ = ["DiagonalGaussians"]
@@ -85,6 +86,33 @@ class DiagonalGaussians(Gaussians):
         excess = self._sum(middle.log() - (shares * self._regular.log()).sum(0))
         return Pooled(self._sum((between / middle).log1p()) @ weights, excess @ weights)
 
+    @override
+    def mean_noise(self, pair: Pair) -> Tensor:
+        return of_both(self._sum(self._raw) * inverse_counts(self.layout), pair)
+
+    @override
+    def covariance_noise(self, pair: Pair) -> Tensor:
+        return of_both(self._sum(2 * self._raw.square() / (self._variance_degrees + 2)), pair)
+
+    @override
+    def relative_noise(self, pair: Pair) -> Relative:
+        mine, other = self._regular[pair.first], self._regular[pair.second]
+        lost = 2 / self._variance_degrees[pair.second].clamp(min=3)  # (R, 1): by this share 1 / v_b is too large
+        shares = inverse_counts(self.layout)[:, :, None]  # (M, R, 1)
+        squares = lost * self._squared_offset(pair) + (1 - lost) * shares[pair.first] * mine  # (R, D)
+        mahalanobis = (squares / other + shares[pair.second]).sum(1)
+        return Relative(mahalanobis @ pair.weights, self._sum(lost * mine / other) @ pair.weights)
+
+    @override
+    def log_determinant_noise(self, pair: Pair) -> Tensor:
+        excess = self._sum(logarithm_excess(self._variance_degrees.clamp(min=3)).expand_as(self._raw))  # (M, R)
+        return (excess[pair.second] - excess[pair.first]) @ pair.weights
+
+    @property
+    def _variance_degrees(self) -> Tensor:
+        """Degrees of each variance, (M, R, 1): where all dimensions have one variance, those of all of them."""
+        return self._repeats * self.layout.degrees[:, :, None]
+
     @lazy
     def _variances(self) -> Tensor:
         """S of all Gaussians where it may be singular."""
@@ -99,7 +127,7 @@ class DiagonalGaussians(Gaussians):
         return (1 - self._shrinkage) * self._raw + rho[:, :, None]
 
     def _sum(self, values: Tensor) -> Tensor:
-        return self._repeats * values.sum(1)  # (R,)
+        return self._repeats * values.sum(-1)  # (R,) of (R, D)
 
     def _squared_offset(self, pair: Pair) -> Tensor:
         return (self._means[pair.first] - self._means[pair.second]).square()  # (R, D)

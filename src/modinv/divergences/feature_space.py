@@ -7,6 +7,7 @@ from typing_extensions import override
 from modinv._lazy import lazy
 from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative, contrasts, ridge
 from modinv.divergences.layout import Layout, Pair
+from modinv.divergences.noise import excess_of_squares, inverse_counts
 from modinv.divergences.shrinkage import estimate
 from modinv.divergences.spectra import product_nuclear_norm, trace_square_root
 from modinv.statistics import Statistics
@@ -89,6 +90,16 @@ class FeatureGaussians(Gaussians):
         between = torch.linalg.slogdet(identity + whitened.T @ whitened).logabsdet
         covariances = self._log_determinant(factor) - shares @ self._log_determinants
         return Pooled(self._weigh(weights, between), self._weigh(weights, covariances))
+
+    @override
+    def mean_noise(self, pair: Pair) -> Tensor:
+        noise = self._traces * inverse_counts(self.layout)[:, 0].to(self._traces.dtype)  # (M,)
+        return self._weigh(pair.weights, noise[pair.first] + noise[pair.second])
+
+    @override
+    def covariance_noise(self, pair: Pair) -> Tensor:
+        noise = excess_of_squares(self._covariances.square().sum((1, 2)), self._traces, self._degrees)  # (M,)
+        return self._weigh(pair.weights, noise[pair.first] + noise[pair.second])
 
     @property
     def _identity(self) -> Tensor:

@@ -77,6 +77,24 @@ class Gaussians:
         """
         raise NotImplementedError
 
+    # What sampling adds to an answer on the average (see modinv.divergences.noise): asked of the Gaussians of a batch.
+
+    def mean_noise(self, pair: Pair) -> Tensor:
+        """Return what sampling adds to |mu_a - mu_b|^2, ()."""
+        raise NotImplementedError
+
+    def covariance_noise(self, pair: Pair) -> Tensor:
+        """Return what sampling adds to the squared Frobenius norm of Sigma_a - Sigma_b, ()."""
+        raise NotImplementedError
+
+    def relative_noise(self, pair: Pair) -> Relative:
+        """Return what sampling adds to the parts of :meth:`relative`."""
+        raise NotImplementedError
+
+    def log_determinant_noise(self, pair: Pair) -> Tensor:
+        """Return what sampling adds to log det S_b - log det S_a, ()."""
+        raise NotImplementedError
+
 
 def contrasts(shares: Tensor) -> Tensor:
     """Return an orthonormal basis of what is orthogonal to the square roots of the shares, (M, M - 1).

@@ -22,6 +22,7 @@ from modinv._lazy import lazy
 from modinv.distances import diagonal, on_diagonal
 from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative, contrasts, ridge
 from modinv.divergences.layout import Layout, Pair
+from modinv.divergences.noise import excess_of_squares, inverse_counts, of_both
 from modinv.divergences.shrinkage import estimate
 from modinv.divergences.spectra import nuclear_norm, trace_square_root
 from modinv.statistics import Statistics
@@ -130,6 +131,15 @@ class SampleGaussians(Gaussians):
         between = torch.linalg.slogdet(identity + ratio).logabsdet  # (R,)
         covariances = mixture.log_determinant - shares @ self._log_determinants
         return Pooled(between @ weights, covariances @ weights)
+
+    @override
+    def mean_noise(self, pair: Pair) -> Tensor:
+        return of_both(self._traces * inverse_counts(self.layout), pair)
+
+    @override
+    def covariance_noise(self, pair: Pair) -> Tensor:
+        squares = ((self._rows.square() @ self.layout.covariance_rows) * self.layout.covariance_rows).sum(1)  # (M, R)
+        return of_both(excess_of_squares(squares / self._degrees.square(), self._traces, self._degrees), pair)
 
     @lazy
     def _squares(self) -> Tensor:
