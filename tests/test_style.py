@@ -16,6 +16,8 @@ CORRIDOR = ["_checks", "_lazy", "groups", "statistics", "distances", "divergence
 ALLOWED = {
     **{room: set(CORRIDOR[: place + 1]) for place, room in enumerate(CORRIDOR)},
     "modules": {"_checks", "modules"},
+    "diagnostics": {"_checks", "groups", "statistics", "diagnostics"},
+    "distributed": {*CORRIDOR, "distributed"},
 }
 
 

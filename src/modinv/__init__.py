@@ -1,10 +1,11 @@
 """Losses and modules for cross-modality re-identification.
 
 The rooms, along one corridor: ``groups`` (who belongs together), ``statistics`` (means, one Gram matrix),
-``distances`` and ``divergences`` (numbers out of them), ``losses``; and beside it ``modules``, learned layers.
+``distances`` and ``divergences`` (numbers out of them), ``losses``; and beside it ``modules``, learned layers,
+``distributed``, the rows of all ranks, and ``diagnostics``, how far apart two modalities are.
 """
 
-from modinv import distances, divergences, groups, losses, modules, statistics
+from modinv import diagnostics, distances, distributed, divergences, groups, losses, modules, statistics
 from modinv.groups import (
     INFRARED,
     VISIBLE,
@@ -14,6 +15,7 @@ from modinv.groups import (
     modalities_from_cameras,
 )
 from modinv.losses import (
+    CrossBatchMemory,
     GaussianDistributionConsistencyLoss,
     HeteroCenterTripletLoss,
     IntraModalityLoss,
@@ -34,6 +36,7 @@ __all__ = [
     "INFRARED",
     "VISIBLE",
     "Batch",
+    "CrossBatchMemory",
     "GaussianDistributionConsistencyLoss",
     "GeM",
     "HeteroCenterTripletLoss",
@@ -45,7 +48,9 @@ __all__ = [
     "WeightedLosses",
     "WeightedRegularizedTripletLoss",
     "batch_from_streams",
+    "diagnostics",
     "distances",
+    "distributed",
     "divergences",
     "groups",
     "losses",

@@ -35,20 +35,20 @@ class Batch(NamedTuple):
     modalities: Tensor  # (N,)
 
 
-def same_identity(labels: Tensor) -> Tensor:
-    """Return which rows show the same identity, bool (N, N).
+def same_identity(labels: Tensor, others: Tensor | None = None) -> Tensor:
+    """Return which rows show the same identity, bool (N, N), or as which other rows, bool (N, K).
 
     Example:
         >>> import torch
         >>> same_identity(torch.tensor([7, 7, 9])).int().tolist()
         [[1, 1, 0], [1, 1, 0], [0, 0, 1]]
     """
-    return labels[:, None] == labels
+    return labels[:, None] == (labels if others is None else others)
 
 
-def same_modality(modalities: Tensor) -> Tensor:
-    """Return which rows are of the same modality, bool (N, N)."""
-    return modalities[:, None] == modalities
+def same_modality(modalities: Tensor, others: Tensor | None = None) -> Tensor:
+    """Return which rows are of the same modality, bool (N, N), or as which other rows, bool (N, K)."""
+    return modalities[:, None] == (modalities if others is None else others)
 
 
 def membership(modalities: Tensor, num_modalities: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Measure everything and write docs/performance.md: ``cd tests && python -m benchmarks``."""
+"""Measure everything, write docs/performance.md and docs/estimates.md: ``cd tests && python -m benchmarks``."""
 
 import argparse
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from benchmarks import calls, dumps, floor, growth, memory, page, plots, ratios, routes, sharing
+from benchmarks import calls, dumps, estimates, floor, growth, memory, page, plots, ratios, routes, sharing
 from benchmarks.timing import FULL, QUICK
 
 __all__ = ["main"]
@@ -27,6 +27,7 @@ def main() -> None:
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     text = "\n\n".join([page.head(_COMMAND), *_sections(folder / "figures", quick=arguments.quick)])
     (folder / "performance.md").write_text(text + "\n", encoding="utf-8")
+    estimates.write(folder, quick=arguments.quick)
 
 
 def _sections(figures: Path, *, quick: bool) -> list[str]:

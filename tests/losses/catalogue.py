@@ -11,32 +11,45 @@ def _gaussian(**options: Any) -> modinv.losses.Loss:
     return modinv.GaussianDistributionConsistencyLoss(**options)
 
 
-GAUSSIANS: dict[str, modinv.losses.Loss] = {
-    f"{divergence} {covariance} {level} {shrinkage}": _gaussian(
-        divergence=divergence, covariance=covariance, level=level, shrinkage=shrinkage
-    )
-    for divergence, shrinkages in (
-        ("wasserstein", (0.0, 0.2)),
-        ("jeffreys", (0.1,)),
-        ("jensen_shannon", (0.1,)),
-        ("moments", (0.2,)),
-    )
-    for covariance, levels in (("full", ("modality", "identity", "within")), ("diagonal", ("modality",)))
-    for level in levels
-    for shrinkage in (shrinkages if covariance == "full" else shrinkages[:1])
-} | {
-    f"{divergence} {covariance} {level}": _gaussian(
-        divergence=divergence, covariance=covariance, level=level, shrinkage=0.3
-    )
-    for divergence, covariance, level in (
-        ("kl", "full", "within"),
-        ("kl", "isotropic", "modality"),
-        ("bhattacharyya", "full", "modality"),
-        ("bhattacharyya", "full", "identity"),
-        ("bhattacharyya", "diagonal", "within"),
-        ("wasserstein", "isotropic", "within"),
-    )
-}
+GAUSSIANS: dict[str, modinv.losses.Loss] = (
+    {
+        f"{divergence} {covariance} {level} {shrinkage}": _gaussian(
+            divergence=divergence, covariance=covariance, level=level, shrinkage=shrinkage
+        )
+        for divergence, shrinkages in (
+            ("wasserstein", (0.0, 0.2)),
+            ("jeffreys", (0.1,)),
+            ("jensen_shannon", (0.1,)),
+            ("moments", (0.2,)),
+        )
+        for covariance, levels in (("full", ("modality", "identity", "within")), ("diagonal", ("modality",)))
+        for level in levels
+        for shrinkage in (shrinkages if covariance == "full" else shrinkages[:1])
+    }
+    | {
+        f"{divergence} {covariance} {level}": _gaussian(
+            divergence=divergence, covariance=covariance, level=level, shrinkage=0.3
+        )
+        for divergence, covariance, level in (
+            ("kl", "full", "within"),
+            ("kl", "isotropic", "modality"),
+            ("bhattacharyya", "full", "modality"),
+            ("bhattacharyya", "full", "identity"),
+            ("bhattacharyya", "diagonal", "within"),
+            ("wasserstein", "isotropic", "within"),
+        )
+    }
+    | {
+        f"{divergence} {covariance} {level} debiased": _gaussian(
+            divergence=divergence, covariance=covariance, level=level, debiased=True
+        )
+        for divergence, covariance, level in (
+            ("moments", "full", "modality"),
+            ("moments", "full", "within"),
+            ("wasserstein", "diagonal", "identity"),
+        )
+    }
+)
 # Their intensity is not differentiated, so that finite differences of the value are not their gradient.
 ESTIMATED: dict[str, modinv.losses.Loss] = {
     "wasserstein oas": _gaussian(shrinkage="oas"),
@@ -69,6 +82,7 @@ COMPILED = [
     "moments full modality 0.2",
     "bhattacharyya full identity",
     "kl isotropic modality",
+    "moments full modality debiased",
     *METRIC,
     "weighted losses",
 ]

@@ -225,6 +225,27 @@ def test_function_and_module_agree() -> None:
     assert torch.equal(value, module(*batch))
 
 
+@pytest.mark.parametrize("divergence", ["kl", "jeffreys", "bhattacharyya", "jensen_shannon"])
+@pytest.mark.parametrize("shrinkage", [1e-6, 1e-4, 1e-2, "ledoit_wolf"])
+@pytest.mark.parametrize(("rows", "dimension"), [(2, 2048), (4, 2048), (32, 2048), (20, 30)])
+def test_little_shrinkage_of_nearly_singular_covariances_keeps_float32_features_exact(
+    divergence: Divergence, shrinkage: Any, rows: int, dimension: int
+) -> None:
+    # Rounding a float32 product of these rows is larger than the least eigenvalue that the shrinkage leaves.
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(2 * rows, dimension, generator=generator) / torch.arange(1, dimension + 1).sqrt()
+    modalities = torch.arange(2 * rows) // rows
+    loss = modinv.GaussianDistributionConsistencyLoss(divergence=divergence, shrinkage=shrinkage)
+    single, double = features.clone().requires_grad_(), features.double().requires_grad_()
+    values = [loss(rows, torch.zeros_like(modalities), modalities) for rows in (single, double)]
+    values[0].backward()
+    values[1].backward()
+    assert single.grad is not None
+    assert double.grad is not None
+    torch.testing.assert_close(values[0].double(), values[1], rtol=1e-4, atol=0)
+    assert (single.grad - double.grad).norm() <= 1e-4 * double.grad.norm()
+
+
 def test_second_derivative_of_wasserstein_is_refused_and_of_jeffreys_is_right() -> None:
     features, labels, modalities = make_batch((4, 3), dimension=8)
     features.requires_grad_()

@@ -6,6 +6,7 @@ from modinv.divergences.feature_space import FeatureGaussians
 from modinv.divergences.formulas import Parts, bhattacharyya, jeffreys, jensen_shannon, kl, moments, wasserstein
 from modinv.divergences.gaussians import Gaussians
 from modinv.divergences.layout import LEVELS, Layout, Pairs, compare, compare_all, lay_out
+from modinv.divergences.noise import NOISES
 from modinv.divergences.sample_moments import Moments, moments_of
 from modinv.divergences.sample_space import SampleGaussians
 from modinv.divergences.shrinkage import INTENSITIES, LEAST_SHRINKAGE, ledoit_wolf, oas
@@ -15,6 +16,7 @@ __all__ = [
     "INTENSITIES",
     "LEAST_SHRINKAGE",
     "LEVELS",
+    "NOISES",
     "DiagonalGaussians",
     "FeatureGaussians",
     "Gaussians",

@@ -7,6 +7,7 @@ from modinv._lazy import lazy
 from modinv.distances import safe_sqrt
 from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative, ridge
 from modinv.divergences.layout import Layout, Pairs
+from modinv.divergences.noise import inverse_counts, logarithm_excess
 from modinv.statistics import Statistics
 
 __all__ = ["DiagonalGaussians"]
@@ -37,7 +38,7 @@ class DiagonalGaussians(Gaussians):
             self._raw = self._raw.mean(2, keepdim=True)  # (M, R, 1)
         self._repeats = rows.shape[1] // self._raw.shape[2]
         self._shrinkage = shrinkage
-        self._resolution = statistics.resolution
+        self._precision = statistics.precision
 
     @override
     def squared_mean_distance(self, pairs: Pairs) -> Tensor:
@@ -88,6 +89,38 @@ class DiagonalGaussians(Gaussians):
         excess = self._sum(middle.log() - (shares * self._regular.log()).sum(0))
         return Pooled(self._sum((between / middle).log1p()) @ weights, excess @ weights)
 
+    @override
+    def mean_noise(self, pairs: Pairs) -> Tensor:
+        return (self._sum(self._raw) * inverse_counts(self.layout) * pairs.degrees).sum()
+
+    @override
+    def covariance_noise(self, pairs: Pairs) -> Tensor:
+        noise = self._sum(2 * self._raw.square() / (self._variance_degrees + 2))  # (M, R)
+        return (noise * pairs.degrees).sum()
+
+    @override
+    def relative_noise(self, pairs: Pairs) -> Relative:
+        variances, shares = self._regular, inverse_counts(self.layout)[:, :, None]  # (M, R, D), (M, R, 1)
+        lost = 2 / self._variance_degrees.clamp(min=3)  # (M, R, 1): by this share 1 / v is too large
+
+        def squares(a: int, b: int) -> Tensor:
+            return lost[b] * self._squared_offset(a, b) + (1 - lost[b]) * shares[a] * variances[a]  # (R, D)
+
+        return Relative(
+            pairs.sum(lambda a, b: (squares(a, b) / variances[b] + shares[b]).sum(1)),
+            pairs.sum(lambda a, b: self._sum(lost[b] * variances[a] / variances[b])),
+        )
+
+    @override
+    def log_determinant_noise(self, pairs: Pairs) -> Tensor:
+        excess = self._sum(logarithm_excess(self._variance_degrees.clamp(min=3)).expand_as(self._raw))  # (M, R)
+        return pairs.sum(lambda a, b: excess[b] - excess[a])
+
+    @property
+    def _variance_degrees(self) -> Tensor:
+        """Degrees of each variance, (M, R, 1): where all dimensions have one variance, those of all of them."""
+        return self._repeats * self.layout.degrees[:, :, None]
+
     @lazy
     def _variances(self) -> Tensor:
         """S of all Gaussians where it may be singular."""
@@ -98,7 +131,7 @@ class DiagonalGaussians(Gaussians):
         """S of all Gaussians, positive."""
         squared_means = self._means.square().sum(2)  # (M, R)
         traces = self._sum(self._raw)  # (M, R)
-        rho = ridge(traces, squared_means, self._shrinkage, self._resolution, self._means.shape[2])
+        rho = ridge(traces, squared_means, self._shrinkage, self._precision, self._means.shape[2])
         return (1 - self._shrinkage) * self._raw + rho[:, :, None]
 
     def _sum(self, values: Tensor) -> Tensor:

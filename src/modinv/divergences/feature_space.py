@@ -7,6 +7,7 @@ from typing_extensions import override
 from modinv._lazy import lazy
 from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative, contrasts, ridge
 from modinv.divergences.layout import Layout, Pairs
+from modinv.divergences.noise import excess_of_squares, inverse_counts
 from modinv.divergences.shrinkage import estimate
 from modinv.divergences.spectra import product_nuclear_norm, trace_square_root
 from modinv.statistics import Statistics
@@ -36,7 +37,7 @@ class FeatureGaussians(Gaussians):
             self._alpha = self._intensity(shrinkage, members.sum((1, 2)).clamp(min=1))
         else:
             self._alpha = self._traces.new_tensor(shrinkage)
-        self._resolution = statistics.resolution
+        self._precision = statistics.precision
 
     @override
     def squared_mean_distance(self, pairs: Pairs) -> Tensor:
@@ -89,6 +90,16 @@ class FeatureGaussians(Gaussians):
         weight = weights.sum()
         return Pooled(weight * between.to(weights.dtype), weight * covariances.to(weights.dtype))
 
+    @override
+    def mean_noise(self, pairs: Pairs) -> Tensor:
+        noise = self._traces * inverse_counts(self.layout)[:, 0].to(self._traces.dtype)  # (M,)
+        return pairs.sum(lambda a, b: noise[a] + noise[b])
+
+    @override
+    def covariance_noise(self, pairs: Pairs) -> Tensor:
+        noise = excess_of_squares(self._covariances.square().sum((1, 2)), self._traces, self._degrees)  # (M,)
+        return pairs.sum(lambda a, b: noise[a] + noise[b])
+
     @property
     def _identity(self) -> Tensor:
         return torch.eye(self._means.shape[1], dtype=self._means.dtype, device=self._means.device)
@@ -99,7 +110,7 @@ class FeatureGaussians(Gaussians):
         if not self._shrunk:
             return self._covariances
         rho = ridge(
-            self._traces, self._means.square().sum(1), self._alpha, self._resolution, self._means.shape[1]
+            self._traces, self._means.square().sum(1), self._alpha, self._precision, self._means.shape[1]
         )  # (M,)
         kept = (1 - self._alpha).expand_as(rho)
         return kept[:, None, None] * self._covariances + rho[:, None, None] * self._identity

@@ -77,6 +77,24 @@ class Gaussians:
         """
         raise NotImplementedError
 
+    # What sampling adds to an answer on the average (see modinv.divergences.noise): asked of the Gaussians of a batch.
+
+    def mean_noise(self, pairs: Pairs) -> Tensor:
+        """Return what sampling adds to |mu_a - mu_b|^2, ()."""
+        raise NotImplementedError
+
+    def covariance_noise(self, pairs: Pairs) -> Tensor:
+        """Return what sampling adds to the squared Frobenius norm of Sigma_a - Sigma_b, ()."""
+        raise NotImplementedError
+
+    def relative_noise(self, pairs: Pairs) -> Relative:
+        """Return what sampling adds to the parts of :meth:`relative`."""
+        raise NotImplementedError
+
+    def log_determinant_noise(self, pairs: Pairs) -> Tensor:
+        """Return what sampling adds to log det S_b - log det S_a, ()."""
+        raise NotImplementedError
+
 
 def contrasts(shares: Tensor) -> Tensor:
     """Return an orthonormal basis of what is orthogonal to the square roots of the shares, (M, M - 1).
@@ -92,7 +110,7 @@ def contrasts(shares: Tensor) -> Tensor:
     return (identity - 2 * torch.outer(normal, normal) / normal.square().sum())[:, 1:]
 
 
-def ridge(traces: Tensor, squared_means: Tensor, alpha: Tensor | float, resolution: float, dimension: int) -> Tensor:
+def ridge(traces: Tensor, squared_means: Tensor, alpha: Tensor | float, precision: float, dimension: int) -> Tensor:
     """Return what shrinkage adds to the diagonal of each covariance, alpha tr Sigma / D, with a floor.
 
     The floor is the variance that rounding the features leaves: rows that are all equal keep a positive definite
@@ -102,8 +120,8 @@ def ridge(traces: Tensor, squared_means: Tensor, alpha: Tensor | float, resoluti
         traces: tr Sigma of each Gaussian, (M, R).
         squared_means: |mu|^2 around a common origin, any shape; only its mean is used.
         alpha: shrinkage, a number or (M, R).
-        resolution: relative rounding error of the features.
+        precision: relative rounding error of the features.
         dimension: D.
     """
-    floor = (traces.detach().mean() + squared_means.detach().mean()) * (resolution**2 / dimension) + 1e-30
+    floor = (traces.detach().mean() + squared_means.detach().mean()) * (precision**2 / dimension) + 1e-30
     return (alpha / dimension * traces).clamp(min=floor)

@@ -23,6 +23,7 @@ from modinv.distances import diagonal, on_diagonal
 from modinv.divergences.definite import Definite
 from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative, contrasts, ridge
 from modinv.divergences.layout import Layout, Pairs
+from modinv.divergences.noise import excess_of_squares, inverse_counts
 from modinv.divergences.shrinkage import estimate
 from modinv.divergences.spectra import nuclear_norm, trace_square_root
 from modinv.statistics import Statistics
@@ -60,8 +61,7 @@ class SampleGaussians(Gaussians):
         self._gram = statistics.gram  # (N + M, N + M)
         self._members, self._counts = statistics.membership, statistics.counts  # (N, M), (M,)
         self._num_rows, self._dimension = statistics.features.shape
-        self._resolution = statistics.resolution
-        self._precision = torch.finfo(statistics.features.dtype).eps
+        self._precision = statistics.precision
         gram = self._gram[: self._num_rows, : self._num_rows]
         self._rows = self._around_cells(self._around_cells(gram).T)  # (N, N)
         self._samples = layout.covariance_rows.flatten(1)  # (N, M R)
@@ -138,6 +138,16 @@ class SampleGaussians(Gaussians):
         covariances = mixture.log_determinant - shares @ self._log_determinants
         return Pooled(between @ weights, covariances @ weights)
 
+    @override
+    def mean_noise(self, pairs: Pairs) -> Tensor:
+        return (self._traces * inverse_counts(self.layout) * pairs.degrees).sum()
+
+    @override
+    def covariance_noise(self, pairs: Pairs) -> Tensor:
+        squares = self._square_traces(self._rows) / self._degrees.square()
+        noise = excess_of_squares(squares, self._traces, self._degrees)  # (M, R)
+        return (noise * pairs.degrees).sum()
+
     @lazy
     def _means(self) -> _Means:
         count, averaging = self._num_rows, self.layout.averaging
@@ -178,10 +188,10 @@ class SampleGaussians(Gaussians):
 
     @lazy
     def _rho(self) -> Tensor:
-        return self._ridge(self._resolution)  # (M, R): definite enough to be inverted
+        return self._ridge(self._precision)  # (M, R): definite enough to be inverted
 
-    def _ridge(self, resolution: float) -> Tensor:
-        return ridge(self._traces, self._squared_means, self._alpha, resolution, self._dimension)
+    def _ridge(self, precision: float) -> Tensor:
+        return ridge(self._traces, self._squared_means, self._alpha, precision, self._dimension)
 
     def _kept(self, values: Tensor) -> Tensor:
         """Return (1 - alpha) times what belongs to covariances, (..., M, R)."""
@@ -223,11 +233,14 @@ class SampleGaussians(Gaussians):
             return (values.squeeze(2).T @ self._samples)[:, :, None]
         return (values[:, :, None] * self.layout.covariance_rows[:, None]).sum(0)
 
+    def _square_traces(self, rows: Tensor) -> Tensor:
+        """Return tr of the square of each scatter matrix from the products of its rows, (N, N) -> (M, R)."""
+        members = self.layout.covariance_rows
+        return ((rows.square() @ self._samples).view_as(members) * members).sum(0)
+
     def _intensity(self, name: str) -> Tensor:
-        rows = self._rows.detach()
-        members = self.layout.covariance_rows  # (N, M, R)
-        count = members.sum(0).clamp(min=1)  # (M, R)
-        squares = ((rows.square() @ self._samples).view_as(members) * members).sum(0) / count.square()
+        rows, count = self._rows.detach(), self._sizes.clamp(min=1)  # (N, N), (M, R)
+        squares = self._square_traces(rows) / count.square()
         diagonals = diagonal(rows)
         fourths, trace = (part.view_as(count) for part in torch.stack([diagonals.square(), diagonals]) @ self._samples)
         return estimate(name, squares, fourths / count.square(), trace / count, count, self._dimension)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 __all__ = ["INTENSITIES", "LEAST_SHRINKAGE", "estimate", "ledoit_wolf", "oas"]
 
-# Where float64 algebra in sample space still keeps five digits of a float32 batch.
+# Where float64 algebra still keeps five digits.
 LEAST_SHRINKAGE = 1e-6
 
 

@@ -1,6 +1,7 @@
 """The catalogue of losses: one published loss per file, first the function, then its module."""
 
 from modinv.losses.composition import WeightedLosses
+from modinv.losses.cross_batch_memory import CrossBatchMemory
 from modinv.losses.gaussian_distribution_consistency import (
     GaussianDistributionConsistencyLoss,
     GaussianTerms,
@@ -20,6 +21,7 @@ from modinv.losses.weighted_regularized_triplet import (
 )
 
 __all__ = [
+    "CrossBatchMemory",
     "GaussianDistributionConsistencyLoss",
     "GaussianTerms",
     "HeteroCenterTripletLoss",

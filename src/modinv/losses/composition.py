@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from modinv._checks import check_number
 from modinv.losses.loss import Loss, in_type_of
-from modinv.statistics import full_precision, statistics_of
+from modinv.statistics import Statistics, full_precision, statistics_of
 
 __all__ = ["WeightedLosses"]
 
@@ -58,12 +58,22 @@ class WeightedLosses(nn.Module):
         """Return a NamedTuple: ``total``, the weighted sum, then each loss by its name, without its weight."""
         with full_precision(features):
             statistics = statistics_of(features, labels, modalities, self.num_modalities)
-            values = {
-                name: loss.read(statistics).total if isinstance(loss, Loss) else loss(features, labels, modalities)
-                for name, loss in self.losses.items()
-            }
-            total = sum((self.weights[name] * value for name, value in values.items()), statistics.zero)
-            return in_type_of(statistics.features, self._make_terms(total, **values))
+            return in_type_of(statistics.features, self.read(statistics, features))
+
+    def read(self, statistics: Statistics, features: Tensor | None = None) -> Any:
+        """Return the terms of a batch whose statistics are at hand.
+
+        Args:
+            statistics: of the batch.
+            features: (N, D), what a loss from elsewhere is called with; default: those of the statistics.
+        """
+        batch = (statistics.features if features is None else features, statistics.labels, statistics.modalities)
+        values = {
+            name: loss.read(statistics).total if isinstance(loss, Loss) else loss(*batch)
+            for name, loss in self.losses.items()
+        }
+        total = sum((self.weights[name] * value for name, value in values.items()), statistics.zero)
+        return self._make_terms(total, **values)
 
     @override
     def forward(self, features: Tensor, labels: Tensor, modalities: Tensor) -> Tensor:

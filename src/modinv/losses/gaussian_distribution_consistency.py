@@ -55,6 +55,7 @@ def gaussian_distribution_consistency(
     level: Level = "modality",
     shrinkage: Shrinkage = 0.0,
     target: int | None = None,
+    debiased: bool = False,
     num_modalities: int | None = None,
 ) -> Tensor:
     """Return :class:`GaussianDistributionConsistencyLoss` of one batch, (); see there for the arguments.
@@ -72,6 +73,7 @@ def gaussian_distribution_consistency(
         level=level,
         shrinkage=shrinkage,
         target=target,
+        debiased=debiased,
         num_modalities=num_modalities,
     )
     total: Tensor = loss(features, labels, modalities)
@@ -112,9 +114,19 @@ class GaussianDistributionConsistencyLoss(Loss):
             the denominator rows - identities.
         shrinkage: alpha in [0, 1], default 0; or ``"oas"`` or ``"ledoit_wolf"``, an estimate from the batch for each
             covariance, not differentiated, with full covariance only. The logarithmic divergences need at least 1e-6,
-            since a batch with fewer rows than features has a singular covariance.
+            since a batch with fewer rows than features has a singular covariance; an estimate, or a number
+            below 64 D times the precision of float32 (0.016 at D = 2048), makes them take their products in float64.
         target: modality whose moments receive no gradient, so that the others move towards it; default: none. The loss
             then makes a Gram matrix of its own.
+        debiased: take off what sampling adds to the value on the average, default False. Two equal Gaussians are then 0
+            apart on the average over many batches, and the value of one batch can be negative. Exact for independent
+            Gaussian rows in ``"moments"``, ``"kl"`` and ``"jeffreys"``, with ``"isotropic"`` if the features are that.
+            Rows of an identity are independent around its center; all rows of a modality are not if a sampler draws
+            several of each identity, and too little is taken off then at level ``"modality"``. Of ``"wasserstein"`` the
+            mean part is debiased and the covariance part *is not*. The logarithms of ``"bhattacharyya"`` and
+            ``"jensen_shannon"``, and the inverses of ``"full"`` covariances, have no such form and are refused.
+            Needs the least shrinkage, and compares Gaussians whose covariance has a denominator of at least 1, 2 for
+            ``"moments"`` with ``"full"``, 3 for ``"kl"`` and ``"jeffreys"``. Formulas: :mod:`modinv.divergences.noise`.
         num_modalities: see :class:`modinv.losses.Loss`.
 
     Raises:
@@ -143,6 +155,7 @@ class GaussianDistributionConsistencyLoss(Loss):
         level: Level = "modality",
         shrinkage: Shrinkage = 0.0,
         target: int | None = None,
+        debiased: bool = False,
         num_modalities: int | None = None,
     ) -> None:
         super().__init__(num_modalities=num_modalities)
@@ -156,6 +169,7 @@ class GaussianDistributionConsistencyLoss(Loss):
                 f"target must be one of {self.num_modalities} modalities, 0 to {self.num_modalities - 1}, "
                 f"got {self.target}"
             )
+        self.debiased = _check_debiased(debiased, divergence, covariance, shrinkage)
 
     @override
     def read(self, statistics: Statistics) -> GaussianTerms:
@@ -163,23 +177,41 @@ class GaussianDistributionConsistencyLoss(Loss):
             return GaussianTerms(*[statistics.features.sum()] * 3)
         if self.target is not None:
             statistics = statistics.with_fixed(self.target)
+        if self._loses_digits(statistics):
+            statistics = statistics.in_full_type()
         gaussians = divergences.gaussians_of(statistics, self.level, self.covariance, self.shrinkage)
         mean, covariance = (part / statistics.features.shape[1] for part in self._compare(gaussians))
         return GaussianTerms(mean + covariance, mean, covariance)
 
+    def _loses_digits(self, statistics: Statistics) -> bool:
+        """Whether rounding the products over the features may reach the least eigenvalue, alpha tr Sigma / D."""
+        if self.covariance != "full" or self.divergence in _NEED_NO_INVERSE:
+            return False
+        return (
+            isinstance(self.shrinkage, str) or self.shrinkage < 64 * statistics.precision * statistics.features.shape[1]
+        )
+
     def _compare(self, gaussians: divergences.Gaussians) -> divergences.Parts:
+        if self.debiased:
+            return self._compare_without_noise(gaussians)
         if self.divergence == "jensen_shannon":
             return divergences.jensen_shannon(gaussians, *divergences.compare_all(gaussians.layout))
         needs_covariance = self.divergence not in _NEED_NO_INVERSE
         pairs = divergences.compare(gaussians.layout, needs_covariance=needs_covariance)
         return _PAIRWISE[self.divergence](gaussians, pairs)
 
+    def _compare_without_noise(self, gaussians: divergences.Gaussians) -> divergences.Parts:
+        noise = divergences.NOISES[self.divergence, self.covariance]
+        pairs = divergences.compare(noise.comparable(gaussians.layout), needs_covariance=True)
+        parts, added = _PAIRWISE[self.divergence](gaussians, pairs), noise.of(gaussians, pairs)
+        return divergences.Parts(parts.mean - added.mean, parts.covariance - added.covariance)
+
     @override
     def extra_repr(self) -> str:
         target = "" if self.target is None else f", target={self.target}"
         return (
             f"divergence={self.divergence!r}, covariance={self.covariance!r}, level={self.level!r}, "
-            f"shrinkage={self.shrinkage!r}{target}"
+            f"shrinkage={self.shrinkage!r}{target}{', debiased=True' * self.debiased}"
         )
 
 
@@ -194,3 +226,23 @@ def _check_shrinkage(shrinkage: Shrinkage, divergence: str, covariance: str) -> 
         return shrinkage
     least = 0.0 if divergence in _NEED_NO_INVERSE else divergences.LEAST_SHRINKAGE
     return check_number(f"shrinkage of divergence {divergence!r}", shrinkage, least=least, most=1)
+
+
+def _check_debiased(debiased: bool, divergence: str, covariance: str, shrinkage: Shrinkage) -> bool:
+    if not isinstance(debiased, bool):
+        raise TypeError(f"debiased must be True or False, got {debiased!r}")
+    if not debiased:
+        return False
+    if (divergence, covariance) not in divergences.NOISES:
+        inverted = divergence in ("kl", "jeffreys")
+        reason = "an inverse of fewer rows than features" if inverted else "a logarithm of mixed covariances"
+        raise ValueError(
+            f"debiased must be False with divergence {divergence!r} and covariance {covariance!r}, since no mean is "
+            f"known of {reason}: take 'moments' or 'wasserstein', or 'kl' or 'jeffreys' with 'diagonal' or 'isotropic'"
+        )
+    least = 0.0 if divergence in _NEED_NO_INVERSE else divergences.LEAST_SHRINKAGE
+    if shrinkage != least:
+        raise ValueError(
+            f"a debiased {divergence!r} must have shrinkage {least:g}, got {shrinkage!r}: shrinking is a bias too"
+        )
+    return True

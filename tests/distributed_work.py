@@ -1,0 +1,214 @@
+"""What each rank of the distributed tests does; the tests compare it with one process."""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+import modinv
+from distributed_processes import (
+    LOSSES,
+    PAIRS,
+    TRIPLES,
+    Layout,
+    Normalization,
+    Outcome,
+    make_branches,
+    make_memory,
+    make_network,
+    part,
+    step,
+    with_nan,
+)
+from modinv import Batch
+from modinv.distributed import GlobalBatch, gather_batch, sum_over_ranks
+
+
+def work_of_a_pair(rank: int) -> dict[str, Any]:
+    """All that the tests want to know of two ranks."""
+    return {
+        **{name: _steps(layout, rank) for name, layout in PAIRS.items()},
+        "nan": _steps(with_nan(PAIRS["7 + 5"]), rank),
+        "normalized": _normalized_step(rank),
+        "terms": _terms(rank),
+        "types": _gathered_in_every_type(rank),
+        "one row": _gathered_single_row(rank),
+        "autocast": _value_under_autocast(rank),
+        "traffic": _traffic(rank),
+        "accumulated": _accumulated_step(rank),
+        "fsdp": _fully_sharded_step(rank),
+        "refused": _refused(rank),
+        "twice": _double_backward(rank),
+        "branched": _branched_step(rank),
+        "memory": _steps_with_memory(rank),
+        "cube": _derivatives_of_a_cubed_sum(rank),
+    }
+
+
+def work_of_three(rank: int) -> dict[str, Any]:
+    """All that the tests want to know of three ranks."""
+    return {**{name: _steps(layout, rank) for name, layout in TRIPLES.items()}, "subgroup": _subgroup(rank)}
+
+
+def _steps(layout: Layout, rank: int) -> dict[str, Outcome]:
+    network = DistributedDataParallel(make_network())
+    losses = {name: GlobalBatch(copy.deepcopy(loss)) for name, loss in LOSSES.items()}  # some have a memory
+    return {name: step(network, loss, part(layout, rank)) for name, loss in losses.items()}
+
+
+def _branched_step(rank: int) -> Outcome:
+    """Each rank calls one of two branches."""
+    network = DistributedDataParallel(make_branches(), find_unused_parameters=True)
+    batch = part(PAIRS["one modality each"], rank)
+    return step(network, GlobalBatch(modinv.HeteroCenterTripletLoss(margin=2.0)), batch, batch.modalities)
+
+
+def _steps_with_memory(rank: int) -> list[tuple[Outcome, dict[str, Tensor]]]:
+    """Return what each of three steps left, in the gradients and in the memory."""
+    network, loss = DistributedDataParallel(make_network()), GlobalBatch(make_memory())
+    return [
+        (step(network, loss, part(layout, rank)), {name: buffer.clone() for name, buffer in loss.named_buffers()})
+        for layout in PAIRS.values()
+    ]
+
+
+def _normalized_step(rank: int) -> Outcome:
+    network = DistributedDataParallel(make_network(Normalization()))
+    return step(network, GlobalBatch(modinv.WeightedRegularizedTripletLoss()), part(PAIRS["7 + 5"], rank))
+
+
+def _terms(rank: int) -> list[Tensor]:
+    terms = GlobalBatch(LOSSES["weighted losses"]).terms(*part(PAIRS["7 + 5"], rank))
+    return list(terms)
+
+
+def _gathered_in_every_type(rank: int) -> list[tuple[Batch, Tensor]]:
+    """Return the gathered batch and the gradient that a sum of it leaves, for each floating type."""
+    results = []
+    for kind in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        batch = part(PAIRS["7 + 5"], rank)
+        features = batch.features.to(kind).requires_grad_()
+        gathered = gather_batch(Batch(features, batch.labels.to(torch.int16), batch.modalities.to(torch.uint8)))
+        torch.autograd.backward(gathered.features.sum())
+        results.append((Batch(*(tensor.detach() for tensor in gathered)), torch.as_tensor(features.grad)))
+    return results
+
+
+def _gathered_single_row(rank: int) -> Batch:
+    """One feature of two bytes, in one row, out of the middle of a wider tensor: no other type has its offset."""
+    features = torch.arange(4, dtype=torch.float16)[1:2].expand(1, 1) if rank else torch.empty(0, 1).half()
+    return gather_batch(Batch(features, torch.arange(3)[1 : 1 + rank], torch.ones(rank, dtype=torch.int64)))
+
+
+def _value_under_autocast(rank: int) -> Tensor:
+    batch = part(PAIRS["7 + 5"], rank)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = GlobalBatch(modinv.GaussianDistributionConsistencyLoss())
+        return torch.as_tensor(loss(batch.features.bfloat16(), batch.labels, batch.modalities))
+
+
+def _traffic(rank: int) -> tuple[list[int], list[int]]:
+    """Return the bytes received by each collective of a call, forward and backward, without DDP."""
+    network, batch = make_network(), part(PAIRS["7 + 5"], rank)
+    with _counted_bytes() as forward:
+        value = GlobalBatch(modinv.HeteroCenterTripletLoss())(network(batch.features), batch.labels, batch.modalities)
+    with _counted_bytes() as backward:
+        value.backward()
+    return forward, backward
+
+
+@contextmanager
+def _counted_bytes() -> Iterator[list[int]]:
+    """Record what every collective that is called receives from other ranks."""
+    received: list[int] = []
+
+    def noting(collective: Callable[..., Any]) -> Callable[..., Any]:
+        def call(output: Tensor, *rest: Any, **options: Any) -> Any:
+            received.append(output.nbytes * (dist.get_world_size() - 1) // dist.get_world_size())
+            return collective(output, *rest, **options)
+
+        return call
+
+    names = ("all_gather_single", "all_gather", "all_reduce", "reduce_scatter_single", "broadcast", "all_to_all")
+    with mock.patch.dict(vars(dist), {name: noting(getattr(dist, name)) for name in names}):
+        yield received
+
+
+def _accumulated_step(rank: int) -> list[Tensor]:
+    """Two batches before the gradients are averaged, the first under ``no_sync``."""
+    network = DistributedDataParallel(make_network())
+    loss = GlobalBatch(modinv.WeightedRegularizedTripletLoss())
+    first, second = part(PAIRS["7 + 5"], rank), part(PAIRS["12 + 0"], rank)
+    with network.no_sync():
+        loss(network(first.features), first.labels, first.modalities).backward()
+    loss(network(second.features), second.labels, second.modalities).backward()
+    return [torch.as_tensor(parameter.grad) for parameter in network.parameters()]
+
+
+def _fully_sharded_step(rank: int) -> list[Tensor]:
+    from torch.distributed.device_mesh import init_device_mesh  # these two take a second
+    from torch.distributed.fsdp import fully_shard
+
+    network = make_network()
+    fully_shard(network, mesh=init_device_mesh("cpu", (2,)))
+    batch = part(PAIRS["7 + 5"], rank)
+    value = GlobalBatch(modinv.WeightedRegularizedTripletLoss())(network(batch.features), *batch[1:])
+    value.backward()
+    return [parameter.grad.full_tensor() for parameter in network.parameters()]  # type: ignore[union-attr]
+
+
+def _refused(rank: int) -> dict[str, str]:
+    """Return how each impossible batch is answered on this rank; afterwards the ranks still understand each other."""
+    good = part(PAIRS["7 + 5"], rank)
+    changed: dict[str, dict[str, Any]] = {
+        "dimension": {"features": good.features[:, :23]},
+        "type": {"features": good.features.float()},
+        "type of labels": {"labels": good.labels.int()},
+        "malformed": {"labels": good.labels[1:]},
+        "no tensor": {"features": good.features.tolist()},
+    }
+    answers = {name: _answer(good._replace(**change) if rank == 1 else good) for name, change in changed.items()}
+    return {**answers, "afterwards": _answer(good)}
+
+
+def _answer(batch: Batch) -> str:
+    try:
+        return f"{len(gather_batch(batch).labels)} rows"
+    except (TypeError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def _double_backward(rank: int) -> str:
+    batch = part(PAIRS["7 + 5"], rank)
+    features = batch.features.requires_grad_()
+    value = gather_batch(batch).features.square().sum()
+    (gradient,) = torch.autograd.grad(value, features, create_graph=True)
+    try:
+        torch.autograd.backward(gradient.sum())
+    except RuntimeError as error:
+        return str(error)
+    return "differentiated"
+
+
+def _derivatives_of_a_cubed_sum(rank: int) -> list[float]:
+    """Return s, and the first and second derivative by the own x of the sum over the ranks of s³, s = x_0 + x_1."""
+    own = torch.tensor(2.0 + rank, dtype=torch.float64, requires_grad=True)  # 2 and 3
+    total = sum_over_ranks(own)
+    (first,) = torch.autograd.grad(total**3, own, create_graph=True)
+    (second,) = torch.autograd.grad(first, own)
+    return [float(result.detach()) for result in (total, first, second)]
+
+
+def _subgroup(rank: int) -> Tensor | str:
+    group = dist.new_group([0, 2])
+    batch = part(TRIPLES["three modalities, one each"], rank)
+    try:
+        return gather_batch(batch, group=group).modalities
+    except ValueError as error:
+        return str(error)
