@@ -41,12 +41,16 @@ class Statistics:
         labels: integers (N,).
         modalities: integers (N,).
         num_modalities: M.
+        resolution: relative rounding error of the features as they came, before they were made float32.
     """
 
-    def __init__(self, features: Tensor, labels: Tensor, modalities: Tensor, num_modalities: int) -> None:
+    def __init__(
+        self, features: Tensor, labels: Tensor, modalities: Tensor, num_modalities: int, resolution: float
+    ) -> None:
         self.features = features
         self.labels = labels
         self.modalities = modalities
+        self.resolution = resolution
         self.precision = torch.finfo(features.dtype).eps  # of the products over the features
         # The type of the N x N algebra; Apple's GPUs have no float64.
         self.dtype = torch.float64 if features.device.type != "mps" else torch.float32
@@ -96,13 +100,16 @@ class Statistics:
         """Return the statistics of the same batch in which one modality's rows receive no gradient."""
         fixed = (self.modalities == modality)[:, None]
         features = self.features.detach().where(fixed, self.features)
-        return Statistics(features, self.labels, self.modalities, self.membership.shape[1])
+        return self._of(features)
 
     def in_full_type(self) -> "Statistics":
         """Return the statistics of the same batch with products over the features in the type of the N x N algebra."""
         if self.features.dtype == self.dtype:
             return self
-        return Statistics(self.features.to(self.dtype), self.labels, self.modalities, self.membership.shape[1])
+        return self._of(self.features.to(self.dtype))
+
+    def _of(self, features: Tensor) -> "Statistics":
+        return Statistics(features, self.labels, self.modalities, self.membership.shape[1], self.resolution)
 
     @property
     def zero(self) -> Tensor:
@@ -128,8 +135,9 @@ def statistics_of(
     """
     num_modalities = check_batch(features, labels, modalities, num_modalities)
     # Half-precision sums lose the variance (at offset 100 all of it in bfloat16), so statistics are float32 at least.
+    resolution = torch.finfo(features.dtype).eps
     features = features if features.dtype == torch.float64 else features.float()
-    return Statistics(features, labels, modalities, num_modalities)
+    return Statistics(features, labels, modalities, num_modalities, resolution)
 
 
 def full_precision(features: Tensor) -> torch.autocast:

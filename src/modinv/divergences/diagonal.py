@@ -38,7 +38,7 @@ class DiagonalGaussians(Gaussians):
             self._raw = self._raw.mean(2, keepdim=True)  # (M, R, 1)
         self._repeats = rows.shape[1] // self._raw.shape[2]
         self._shrinkage = shrinkage
-        self._precision = statistics.precision
+        self._resolution = statistics.resolution
 
     @override
     def squared_mean_distance(self, pairs: Pairs) -> Tensor:
@@ -131,7 +131,7 @@ class DiagonalGaussians(Gaussians):
         """S of all Gaussians, positive."""
         squared_means = self._means.square().sum(2)  # (M, R)
         traces = self._sum(self._raw)  # (M, R)
-        rho = ridge(traces, squared_means, self._shrinkage, self._precision, self._means.shape[2])
+        rho = ridge(traces, squared_means, self._shrinkage, self._resolution, self._means.shape[2])
         return (1 - self._shrinkage) * self._raw + rho[:, :, None]
 
     def _sum(self, values: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ class FeatureGaussians(Gaussians):
             self._alpha = self._intensity(shrinkage, members.sum((1, 2)).clamp(min=1))
         else:
             self._alpha = self._traces.new_tensor(shrinkage)
-        self._precision = statistics.precision
+        self._resolution = statistics.resolution
 
     @override
     def squared_mean_distance(self, pairs: Pairs) -> Tensor:
@@ -110,7 +110,7 @@ class FeatureGaussians(Gaussians):
         if not self._shrunk:
             return self._covariances
         rho = ridge(
-            self._traces, self._means.square().sum(1), self._alpha, self._precision, self._means.shape[1]
+            self._traces, self._means.square().sum(1), self._alpha, self._resolution, self._means.shape[1]
         )  # (M,)
         kept = (1 - self._alpha).expand_as(rho)
         return kept[:, None, None] * self._covariances + rho[:, None, None] * self._identity

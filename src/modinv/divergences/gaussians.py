@@ -110,7 +110,7 @@ def contrasts(shares: Tensor) -> Tensor:
     return (identity - 2 * torch.outer(normal, normal) / normal.square().sum())[:, 1:]
 
 
-def ridge(traces: Tensor, squared_means: Tensor, alpha: Tensor | float, precision: float, dimension: int) -> Tensor:
+def ridge(traces: Tensor, squared_means: Tensor, alpha: Tensor | float, resolution: float, dimension: int) -> Tensor:
     """Return what shrinkage adds to the diagonal of each covariance, alpha tr Sigma / D, with a floor.
 
     The floor is the variance that rounding the features leaves: rows that are all equal keep a positive definite
@@ -120,8 +120,8 @@ def ridge(traces: Tensor, squared_means: Tensor, alpha: Tensor | float, precisio
         traces: tr Sigma of each Gaussian, (M, R).
         squared_means: |mu|^2 around a common origin, any shape; only its mean is used.
         alpha: shrinkage, a number or (M, R).
-        precision: relative rounding error of the features.
+        resolution: relative rounding error of the features.
         dimension: D.
     """
-    floor = (traces.detach().mean() + squared_means.detach().mean()) * (precision**2 / dimension) + 1e-30
+    floor = (traces.detach().mean() + squared_means.detach().mean()) * (resolution**2 / dimension) + 1e-30
     return (alpha / dimension * traces).clamp(min=floor)

@@ -24,6 +24,7 @@ from modinv.divergences.definite import Definite
 from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative, contrasts, ridge
 from modinv.divergences.layout import Layout, Pairs
 from modinv.divergences.noise import excess_of_squares, inverse_counts
+from modinv.divergences.sample_means import SampleMeans, around_cells, means_of
 from modinv.divergences.shrinkage import estimate
 from modinv.divergences.spectra import nuclear_norm, trace_square_root
 from modinv.statistics import Statistics
@@ -40,13 +41,6 @@ class _Mixture(NamedTuple):
     log_determinant: Tensor  # (R,)
 
 
-class _Means(NamedTuple):
-    """The means mu_ar in the coordinates of the Gram matrix."""
-
-    products: Tensor  # (M, M, R): <mu_ar, mu_br>
-    along_rows: Tensor  # (N, M, R): <z_i, mu_ar>
-
-
 class SampleGaussians(Gaussians):
     """Gaussians known by the Gram matrix of their samples; the cheaper form while N <= D, exact in either case.
 
@@ -61,9 +55,9 @@ class SampleGaussians(Gaussians):
         self._gram = statistics.gram  # (N + M, N + M)
         self._members, self._counts = statistics.membership, statistics.counts  # (N, M), (M,)
         self._num_rows, self._dimension = statistics.features.shape
-        self._precision = statistics.precision
+        self._resolution, self._precision = statistics.resolution, statistics.precision
         gram = self._gram[: self._num_rows, : self._num_rows]
-        self._rows = self._around_cells(self._around_cells(gram).T)  # (N, N)
+        self._rows = around_cells(around_cells(gram, layout).T, layout)  # (N, N)
         self._samples = layout.covariance_rows.flatten(1)  # (N, M R)
         self._degrees = layout.degrees.clamp(min=1)  # (M, R)
         self._shrunk = shrinkage != 0
@@ -111,7 +105,7 @@ class SampleGaussians(Gaussians):
         excess = spread[:, None] + rho[:, None] * own - overlap - self._dimension * rho
         along = self._along_offsets  # (N, M, R): Y_b (mu_a - mu_b) in the rows of b
         explained = self._over_samples(along * (self._regular.inverse @ along.flatten(1)).view_as(along))
-        lengths = self._squared_means[:, None] + self._squared_means - 2 * self._means.products
+        lengths = self._means.squared_lengths[:, None] + self._means.squared_lengths - 2 * self._means.products
         return Relative(((lengths - explained) * weights).sum(), (excess * weights).sum())
 
     @override
@@ -149,21 +143,8 @@ class SampleGaussians(Gaussians):
         return (noise * pairs.degrees).sum()
 
     @lazy
-    def _means(self) -> _Means:
-        count, averaging = self._num_rows, self.layout.averaging
-        if averaging is None:
-            return _Means(self._gram[count:, count:, None], self._gram[:count, count:, None])
-        identity = torch.eye(averaging.shape[1], dtype=averaging.dtype, device=averaging.device)
-        own = identity[:, :, None].expand(-1, -1, count)
-        coefficients = torch.cat([averaging, own])  # (N + M, M, R): the means as sums of stacked rows and means
-        along = (self._gram @ coefficients.flatten(1)).view_as(coefficients)
-        products = (coefficients[:, :, None] * along[:, None]).sum(0)
-        return _Means(products, self._around_cells(along[:count].flatten(1)).view_as(averaging))
-
-    @lazy
-    def _squared_means(self) -> Tensor:
-        identity = torch.eye(len(self._degrees), dtype=self._gram.dtype, device=self._gram.device)
-        return (self._means.products * identity[:, :, None]).sum(1)  # (M, R): |mu_ar|^2
+    def _means(self) -> SampleMeans:
+        return means_of(self._gram, self.layout)
 
     @lazy
     def _along_offsets(self) -> Tensor:
@@ -188,10 +169,10 @@ class SampleGaussians(Gaussians):
 
     @lazy
     def _rho(self) -> Tensor:
-        return self._ridge(self._precision)  # (M, R): definite enough to be inverted
+        return self._ridge(self._resolution)  # (M, R): definite enough to be inverted
 
-    def _ridge(self, precision: float) -> Tensor:
-        return ridge(self._traces, self._squared_means, self._alpha, precision, self._dimension)
+    def _ridge(self, resolution: float) -> Tensor:
+        return ridge(self._traces, self._means.squared_lengths, self._alpha, resolution, self._dimension)
 
     def _kept(self, values: Tensor) -> Tensor:
         """Return (1 - alpha) times what belongs to covariances, (..., M, R)."""
@@ -219,10 +200,6 @@ class SampleGaussians(Gaussians):
         samples = (self._regular.log_pivots @ self._samples).view_as(self._degrees)
         return (self._dimension - self._sizes) * self._rho.log() + samples  # (M, R): log det S
 
-    def _around_cells(self, rows: Tensor) -> Tensor:
-        """Take the mean of each cell off its rows, where covariances are around cells; (N, k)."""
-        return rows if self.layout.cells is None else rows - self.layout.cells @ rows
-
     def _of_rows(self, values: Tensor) -> Tensor:
         """Return for each row what belongs to its own Gaussian, (M, R) -> (N,)."""
         return (self._members @ values).squeeze(1) if values.shape[1] == 1 else (self._members * values.T).sum(1)
@@ -248,9 +225,9 @@ class SampleGaussians(Gaussians):
     def _midpoint(self, first: int, second: int) -> tuple[Tensor, Tensor]:
         numbers = torch.arange(self._members.shape[1], device=self._members.device)
         mixture = self._mixture(((numbers == first) | (numbers == second)).to(self._members) / 2)
-        products, along = self._means
+        along, lengths = self._means.along_rows, self._means.squared_lengths
         whitened = self._whiten(mixture, along[:, first] - along[:, second])
-        squared_length = products[first, first] + products[second, second] - 2 * products[first, second]
+        squared_length = lengths[first] + lengths[second] - 2 * self._means.products[first, second]
         mahalanobis = (squared_length - whitened.square().sum(0)) / mixture.rho
         log_determinants = (self._log_determinants[first] + self._log_determinants[second]) / 2
         return mahalanobis, mixture.log_determinant - log_determinants
