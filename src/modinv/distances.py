@@ -83,10 +83,13 @@ def squared_distances(gram: Tensor) -> Tensor:
 
 
 def diagonal(gram: Tensor) -> Tensor:
-    """Return the diagonal without ``Tensor.diagonal``, whose compiled gradient is wrong here in torch 2.13 on CPU."""
-    return gram.flatten()[:: gram.shape[0] + 1]
+    """Return the diagonal without a view of it: the compiled gradient of one is wrong in torch 2.13 on CPU.
+
+    That holds for ``Tensor.diagonal`` and for a strided slice of the flattened matrix.
+    """
+    return (gram * torch.eye(gram.shape[0], dtype=gram.dtype, device=gram.device)).sum(1)
 
 
 def on_diagonal(values: Tensor) -> Tensor:
-    """Return the matrix with ``values`` (N,) on its diagonal; ``torch.diag`` would stop the compiler."""
+    """Return the matrix with ``values`` (N,) on its diagonal; ``torch.diag_embed`` would break the compiled graph."""
     return values[:, None] * torch.eye(len(values), dtype=values.dtype, device=values.device)

@@ -71,7 +71,7 @@ class SampleGaussians(Gaussians):
     def trace_sum(self, pairs: Pairs) -> Tensor:
         # A covariance keeps its trace, shrunk or not.
         shares = self._samples @ (pairs.degrees / self._degrees).flatten()  # (N,)
-        return self._squares @ shares
+        return (self._rows * on_diagonal(shares)).sum()
 
     @override
     def squared_covariance_distance(self, pairs: Pairs) -> Tensor:
