@@ -1,30 +1,32 @@
-"""Train and score the paper's method on SYSU-MM01, or on a synthetic data set in its layout.
+"""Train and score the paper's method on SYSU-MM01, RegDB or LLCM, or on a synthetic data set in SYSU-MM01's layout.
 
 Without an argument: make the synthetic data set (once), train the full method, evaluate it on ten gallery
-trials, print the table and write runs/NAME/results.json; about three minutes on one or two CPU cores.
+trials, print the table and write runs/NAME/results.json and report.html; about three minutes on one or two CPU
+cores. With several GPUs: torchrun --nproc-per-node N examples/reproduce_sysu.py --device cuda.
 """
 # ruff: noqa: T201  a script prints
 
 import argparse
+import importlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any, NamedTuple
 
 import torch
 from tqdm import tqdm
 
-from reid.arguments import parse, settings_of
+from reid.arguments import parse
 from reid.checkpoint import ResumeError
 from reid.comparison import difference_table, paired_differences
-from reid.dataset import list_sysu
 from reid.evaluation import average
-from reid.experiment import Settings, Task, build_network, describe, read_dataset
 from reid.methods import METHODS
 from reid.parallel import run_tasks
-from reid.results import Provenance, Row, Run, text_table, write_results
-from reid.resumption import read_runs
+from reid.planning import Plan, RefusedError, prepare, title_of
+from reid.ranks import Ranks, join_ranks
+from reid.results import Row, Run, text_table, write_results
+from reid.selection import TEST_WARNING
+from reid.settings import Settings
+from reid.whole_file import NotWrittenError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,141 +41,88 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parse(arguments, __doc__)
     torch.set_num_threads(chosen.threads)
     folder = Path("runs") / chosen.name
-    try:
-        reproduce(chosen, folder)
-    except KeyboardInterrupt:
-        print(f"\nStopped; whole checkpoints are in {folder}: go on with the same command and --resume.")
-        return 130
-    except (RefusedError, ResumeError) as error:
-        print(f"reproduce_sysu: {error}", file=sys.stderr)
-        return 2
+    with join_ranks(chosen.device) as ranks:
+        try:
+            plan = plan_in_order(chosen, folder, ranks)
+            reproduce(plan, chosen, folder, ranks)
+        except KeyboardInterrupt:
+            if ranks.first:
+                print(f"\nStopped; whole checkpoints are in {folder}: go on with the same command and --resume.")
+            return 130
+        except (RefusedError, ResumeError, NotWrittenError) as error:
+            if ranks.first:
+                print(f"reproduce_sysu: {error}", file=sys.stderr)
+            return 2
+        if ranks.first:
+            conclude(plan, folder, report=not chosen.no_report)
     return 0
 
 
-def reproduce(chosen: argparse.Namespace, folder: Path) -> None:
-    """Data, models, scores, table."""
-    settings, tasks, provenance, runs = prepare(chosen, folder)
-    missing = [task for task in tasks if (METHODS[task.method].title, task.seed) not in runs]
-    print(f"{len(missing)} of {len(tasks)} models to train, {settings.training.steps} steps each", flush=True)
+def plan_in_order(chosen: argparse.Namespace, folder: Path, ranks: Ranks) -> Plan:
+    """Let the first process make and check the data, then the others; what it refuses, all refuse."""
+    problem = ""
+    if ranks.first:
+        try:
+            plan = prepare(chosen, folder, ranks)
+        except RefusedError as error:
+            problem = str(error)
+    problem = ranks.share(problem)
+    if problem:
+        raise RefusedError(problem)
+    return plan if ranks.first else prepare(chosen, folder, ranks)
+
+
+def reproduce(plan: Plan, chosen: argparse.Namespace, folder: Path, ranks: Ranks) -> None:
+    """Train and score the models that are missing, and write down each as it is done."""
+    settings, runs = plan.settings, plan.runs
+    missing = [task for task in plan.tasks if (title_of(task.method, settings), task.seed) not in runs]
+    if ranks.first:
+        steps = settings.training.steps
+        print(*plan.remarks, f"{len(missing)} of {len(plan.tasks)} models to train, {steps} steps each", sep="\n")
     for task, run in run_tasks(
-        missing, settings, folder, workers=chosen.workers, threads=chosen.threads, resume=chosen.resume
+        missing,
+        settings,
+        folder,
+        workers=chosen.workers,
+        threads=chosen.threads,
+        resume=chosen.resume,
+        ranks=ranks,
     ):
-        runs[METHODS[task.method].title, task.seed] = run
-        write_results(folder / "results.json", rows_of(runs), provenance)
-        scores = average(run.trials)
-        tqdm.write(f"{task.title}: R1 {100 * float(scores.cmc[0]):.2f}, mAP {100 * scores.mAP:.2f}")
-    rows = rows_of(runs)
+        runs[title_of(task.method, settings), task.seed] = run
+        if ranks.first:
+            write_results(folder / "results.json", rows_of(runs, settings), plan.provenance)
+            scores = average(run.trials)
+            tqdm.write(f"{task.title}: R1 {100 * float(scores.cmc[0]):.2f}, mAP {100 * scores.mAP:.2f}")
+
+
+def conclude(plan: Plan, folder: Path, *, report: bool) -> None:
+    """Print the table, and draw the report; a run does not fail because of a picture."""
+    rows = rows_of(plan.runs, plan.settings)
     print(f"\n{text_table(rows)}")
     if differences := paired_differences(rows):
         print(f"\n{difference_table(differences)}")
+    if plan.settings.select == "test":
+        print(f"\n{TEST_WARNING}")
     print(f"\nwritten to {folder / 'results.json'}")
+    if report:
+        try:
+            print(f"report in {importlib.import_module('reid.report').write_report(folder)}")
+        except Exception as error:
+            print(f"no report could be made ({type(error).__name__}: {error}); the results are not affected.")
 
 
-class RefusedError(Exception):
-    """What was asked for cannot be done; the message is the sentence to print."""
-
-
-class Plan(NamedTuple):
-    """What the command line asks for, checked."""
-
-    settings: Settings
-    tasks: tuple[Task, ...]
-    provenance: Provenance
-    runs: dict[tuple[str, int], Run]
-    """Those that an interrupted ablation has finished already, by the method's title and the seed."""
-
-
-def prepare(chosen: argparse.Namespace, folder: Path) -> Plan:
-    """Make or look through the data, and everything else that can be refused before training.
-
-    Args:
-        chosen: from `parse`.
-        folder: of the results.
-
-    Returns:
-        The plan.
-
-    Raises:
-        RefusedError: one sentence.
-    """
-    methods = list(METHODS) if chosen.ablation else [chosen.method]
-    seeds = range(chosen.seed, chosen.seed + (chosen.seeds or (5 if chosen.ablation else 1)))
-    results = folder / "results.json"
-    if chosen.ablation and results.exists() and not chosen.resume:
-        raise RefusedError(f"{results} holds an ablation already: go on with --resume, or give another --name.")
-    try:
-        settings = settings_of(chosen)
-        check(settings, read_all=chosen.workers == 1)
-        options = describe(settings, methods)
-        runs = read_runs(results, options) if chosen.resume else {}
-    except (OSError, RuntimeError, UnpicklingError, ValueError) as error:
-        raise RefusedError(str(error)) from error
-    # Seed by seed, so that what an interruption leaves can be compared in pairs.
-    tasks = tuple(Task(method, seed) for seed in seeds for method in methods)
-    return Plan(settings, tasks, provenance_of(chosen, options), runs)
-
-
-def provenance_of(chosen: argparse.Namespace, options: Mapping[str, Any]) -> Provenance:
-    """Say how the numbers were made.
-
-    Args:
-        chosen: from `parse`.
-        options: everything that determines the numbers.
-
-    Returns:
-        The head of the results file.
-    """
-    return Provenance(
-        dataset=chosen.data.as_posix() if chosen.data else "synthetic",
-        protocol="SYSU-MM01",
-        gallery=chosen.gallery,
-        mode=chosen.mode,
-        shots=1,
-        metric="cosine",
-        normalisation="L2",
-        options={**options, "threads": chosen.threads, "synthetic": chosen.data is None},
-    )
-
-
-def check(settings: Settings, *, read_all: bool) -> None:
-    """Try what may fail: the device, the weights, the layout of the data set.
-
-    Args:
-        settings: of the models.
-        read_all: whether to read the images too, into the memory of this process.
-
-    Raises:
-        OSError, RuntimeError, UnpicklingError, ValueError: when it fails.
-    """
-    try:
-        torch.zeros(1, device=settings.device)
-    except (AssertionError, RuntimeError) as error:
-        raise ValueError(
-            f"--device {settings.device} cannot be used here ({error}): give a device of this machine, such as cpu."
-        ) from error
-    if settings.weights is not None and settings.backbone != "resnet50":
-        raise ValueError("--weights are those of ResNet-50: add --backbone resnet50.")
-    if settings.weights is not None:
-        build_network(settings, METHODS["baseline"], num_identities=1)
-    if read_all:
-        read_dataset(settings)
-    else:
-        list_sysu(settings.data, gallery=settings.gallery, mode=settings.mode)
-
-
-def rows_of(runs: Mapping[tuple[str, int], Run]) -> list[Row]:
+def rows_of(runs: Mapping[tuple[str, int], Run], settings: Settings) -> list[Row]:
     """Sort runs into rows, in the order in which the methods build on each other.
 
     Args:
-        runs: by the method's title and the seed.
+        runs: by the title of the row and the seed.
+        settings: see `title_of`.
 
     Returns:
         A row for each method that has a run.
     """
-    rows = [
-        Row(method.title, tuple(runs[key] for key in sorted(runs) if key[0] == method.title))
-        for method in METHODS.values()
-    ]
+    titles = [title_of(method, settings) for method in METHODS]
+    rows = [Row(title, tuple(runs[key] for key in sorted(runs) if key[0] == title)) for title in titles]
     return [row for row in rows if row.runs]
 
 

@@ -3,6 +3,8 @@
 Made for images of 64 x 32 on a CPU. Only the stem is private, as in the AGW baseline (Ye et al., TPAMI 2021).
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -17,19 +19,26 @@ class SmallBackbone(nn.Module):
     The stem and the stages have stride 2, 1, 2, 2 and 1; the last stage keeps its resolution, as usual in
     re-identification ("last stride 1", Luo et al. 2019). Maps are in the channels-last layout, in which the
     convolutions of a CPU are about a quarter faster.
+
+    Args:
+        private_stages: Number of the four stages that each modality has for itself, beside the stem. Default 0.
+
+    Raises:
+        ValueError: If the number is not 0 to 4.
     """
 
     out_channels = 128
 
-    def __init__(self) -> None:
+    def __init__(self, *, private_stages: int = 0) -> None:
         super().__init__()
-        self.stem = PerModality(lambda: nn.Sequential(*_convolution(3, 16, stride=2), nn.ReLU(inplace=True)))
-        self.trunk = nn.Sequential(
-            ResidualBlock(16, 16),
-            ResidualBlock(16, 32, stride=2),
-            ResidualBlock(32, 64, stride=2),
-            ResidualBlock(64, self.out_channels),
+        if not 0 <= private_stages <= len(_STAGES):
+            raise ValueError(f"private_stages must be 0 to {len(_STAGES)}, got {private_stages}")
+        self.stem = PerModality(
+            lambda: nn.Sequential(
+                *_convolution(3, 16, stride=2), nn.ReLU(inplace=True), *_blocks(_STAGES[:private_stages])
+            )
         )
+        self.trunk = nn.Sequential(*_blocks(_STAGES[private_stages:]))
 
     def forward(self, images: Tensor, modalities: Tensor) -> Tensor:
         """Return the feature maps."""
@@ -56,6 +65,14 @@ class ResidualBlock(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Return the block's maps, (N, out_channels, H / stride, W / stride)."""
         return torch.relu(self.residual(maps) + self.shortcut(maps))
+
+
+# Channels in, channels out, stride.
+_STAGES = ((16, 16, 1), (16, 32, 2), (32, 64, 2), (64, SmallBackbone.out_channels, 1))
+
+
+def _blocks(stages: Sequence[tuple[int, int, int]]) -> list[ResidualBlock]:
+    return [ResidualBlock(before, after, stride=stride) for before, after, stride in stages]
 
 
 def _convolution(

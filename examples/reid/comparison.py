@@ -23,6 +23,8 @@ class Difference(NamedTuple):
     seeds: tuple[int, ...]
     values: tuple[float, ...]
     """One per seed."""
+    reference: str
+    """The first method."""
 
     @property
     def mean(self) -> float:
@@ -57,7 +59,7 @@ def paired_differences(rows: Sequence[Row]) -> tuple[Difference, ...]:
     """
     baseline, *others = ({run.seed: _percents(run) for run in row.runs} for row in rows)
     return tuple(
-        Difference(row.method, metric, seeds, tuple(runs[seed][metric] - baseline[seed][metric] for seed in seeds))
+        Difference(row.method, metric, seeds, _minus(runs, baseline, seeds, metric), rows[0].method)
         for row, runs in zip(rows[1:], others, strict=True)
         if len(seeds := tuple(sorted(runs.keys() & baseline.keys()))) > 1
         for metric in METRICS
@@ -68,12 +70,12 @@ def difference_table(differences: Sequence[Difference]) -> str:
     """Lay differences out in aligned columns.
 
     Args:
-        differences: from `paired_differences`.
+        differences: from `paired_differences`, one at least.
 
     Returns:
         Lines joined by newlines, without a last one.
     """
-    head = ["minus baseline", "", "mean ± sd", "95 % interval", "seeds", ""]
+    head = [f"minus {differences[0].reference}", "", "mean ± sd", "95 % interval", "seeds", ""]
     cells = [head, *(_cells(difference) for difference in differences)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
@@ -93,6 +95,15 @@ def _cells(difference: Difference) -> list[str]:
         str(len(difference.seeds)),
         "" if difference.significant else "not significant",
     ]
+
+
+def _minus(
+    runs: Mapping[int, Mapping[str, float]],
+    others: Mapping[int, Mapping[str, float]],
+    seeds: tuple[int, ...],
+    metric: str,
+) -> tuple[float, ...]:
+    return tuple(runs[seed][metric] - others[seed][metric] for seed in seeds)
 
 
 def _percents(run: Run) -> Mapping[str, float]:

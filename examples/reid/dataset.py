@@ -7,12 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modinv import modalities_from_cameras
-from reid.images import load_images
-from reid.protocols import GalleryChoice, Mode, Trials, sysu_trials
-from reid.sysu import INFRARED_CAMERAS, ImageList, read_images, read_permutations
+from reid.image_cache import load_cached_images
+from reid.images import ImageError, load_images
+from reid.layout import ImageList
+from reid.listing import Listing
+from reid.protocols import Trials
 
-__all__ = ["Dataset", "HeldOutSet", "Listing", "TrainingSet", "list_sysu", "load_dataset"]
+__all__ = ["Dataset", "HeldOutSet", "TrainingSet", "load_dataset"]
 
 
 class TrainingSet(NamedTuple):
@@ -38,68 +39,54 @@ class HeldOutSet(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """Both halves of a data set; they have no identity in common."""
+    """The parts of a data set; no two of them have an identity in common."""
 
     train: TrainingSet
     test: HeldOutSet
+    validation: HeldOutSet | None = None
 
 
-class Listing(NamedTuple):
-    """Which images there are, and the protocol, before any image is read."""
-
-    train: ImageList
-    test: ImageList
-    trials: Trials
-
-
-def list_sysu(root: Path, *, gallery: GalleryChoice, mode: Mode) -> Listing:
-    """List a data set in the layout of SYSU-MM01: the train and val identities to train on, and the test.
+def load_dataset(
+    listing: Listing, size: tuple[int, int], *, cache: Path | None = None, progress: bool = True
+) -> Dataset:
+    """Read all images of a listing: at 288 x 144 those of SYSU-MM01 are 4.2 GB and 1.3 GB for the test.
 
     Args:
-        root: folder of the data set.
-        gallery: see `sysu_trials`.
-        mode: see `sysu_trials`.
-
-    Returns:
-        The images and the trials.
-
-    Raises:
-        OSError, ValueError: one sentence, when the folder is not laid out as it should be.
-    """
-    train, test = read_images(root, "trainval"), read_images(root, "test")
-    permutations = read_permutations(root) if gallery == "official" else None
-    trials = sysu_trials(
-        test.identities, test.cameras, test.numbers, gallery=gallery, mode=mode, permutations=permutations
-    )
-    return Listing(train, test, trials)
-
-
-def load_dataset(listing: Listing, size: tuple[int, int], *, progress: bool = True) -> Dataset:
-    """Read all images of a list into memory: at 288 x 144 the real ones take 4.2 GB and 1.3 GB for the test.
-
-    Args:
-        listing: from `list_sysu`.
+        listing: from `list_sysu`, `list_regdb` or `list_llcm`.
         size: (height, width) to which images are resized.
+        cache: folder for decoded images, see `load_cached_images`. Default: none, the images are kept in memory.
         progress: whether to show progress bars.
 
     Returns:
         The data set.
 
     Raises:
-        ValueError: when a file is no image.
+        ImageError: when files of any part are missing or no images; all of them are named.
+        OSError: when the cache cannot be written.
     """
-    train, test, trials = listing
-    known, labels = np.unique(train.identities, return_inverse=True)
+    parts = [listing.train, listing.test.images] + ([listing.validation.images] if listing.validation else [])
+    images = _load(parts, size, cache, progress)
+    known, labels = np.unique(listing.train.identities, return_inverse=True)
+    modalities = [torch.from_numpy(part.modalities) for part in parts]
     return Dataset(
-        train=TrainingSet(
-            images=load_images(train.paths, size, progress=progress),
-            labels=torch.from_numpy(labels.astype(np.int64)),
-            modalities=_modalities(train),
-            num_identities=len(known),
-        ),
-        test=HeldOutSet(load_images(test.paths, size, progress=progress), _modalities(test), trials),
+        train=TrainingSet(images[0], torch.from_numpy(labels.astype(np.int64)), modalities[0], len(known)),
+        test=HeldOutSet(images[1], modalities[1], listing.test.trials),
+        validation=HeldOutSet(images[2], modalities[2], listing.validation.trials) if listing.validation else None,
     )
 
 
-def _modalities(images: ImageList) -> Tensor:
-    return modalities_from_cameras(torch.from_numpy(images.cameras), infrared=INFRARED_CAMERAS)
+def _load(parts: list[ImageList], size: tuple[int, int], cache: Path | None, progress: bool) -> list[Tensor]:
+    results = [_load_part(part, size, cache, progress) for part in parts]
+    failures = [failure for result in results if isinstance(result, ImageError) for failure in result.failures]
+    if failures:
+        raise ImageError(failures)
+    return [result for result in results if isinstance(result, Tensor)]
+
+
+def _load_part(part: ImageList, size: tuple[int, int], cache: Path | None, progress: bool) -> Tensor | ImageError:
+    try:
+        if cache is None:
+            return load_images(part.paths, size, progress=progress)
+        return load_cached_images(part.paths, size, cache, progress=progress)
+    except ImageError as error:  # raised when the failures of all parts are known
+        return error

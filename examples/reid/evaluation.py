@@ -1,21 +1,24 @@
-"""CMC, mAP and mINP of a ranking, from distances and two masks; knows no camera and no data set."""
+"""CMC, mAP and mINP of a ranking, from distances and masks or from features; knows no camera and no data set."""
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-__all__ = ["CMCLevel", "Metric", "Scores", "average", "distances", "evaluate"]
+from reid.distances import Metric, distances, distances_to, prepare_gallery, query_tiles
+from reid.ranking import CMCLevel, QueryScores, query_chunks, score_queries
 
-Metric = Literal["cosine", "euclidean"]
-CMCLevel = Literal["identity", "image"]
+__all__ = ["CMCLevel", "Labels", "Metric", "Scores", "average", "distances", "evaluate", "evaluate_features"]
 
-# Distances ranked at a time: a few buffers of two megabytes, which stay in the cache of one core.
-_CHUNK_ELEMENTS = 1 << 18
+
+class Labels(NamedTuple):
+    """What the scores need to know of some images, integers ``(n,)`` each."""
+
+    identities: Tensor
+    origins: Tensor
+    """A gallery image is removed for the queries that have its origin: same location, same camera, …"""
 
 
 class Scores(NamedTuple):
@@ -28,38 +31,6 @@ class Scores(NamedTuple):
     num_queries: int
     num_valid_queries: int
     """Queries with a match left in the gallery; the others count nowhere."""
-
-
-def distances(query: Tensor, gallery: Tensor, metric: Metric = "cosine") -> Tensor:
-    """Compare every query with every gallery image.
-
-    ``"cosine"`` is minus the cosine similarity (adding 1 would round near-equal values into ties);
-    ``"euclidean"`` is the Euclidean distance of the features as they are.
-
-    Args:
-        query: features, shape ``(Q, D)``; float16 and bfloat16 are computed in float32, because distances in
-            half precision are full of ties.
-        gallery: features, shape ``(G, D)``.
-        metric: ``"cosine"`` (AGW's choice) or ``"euclidean"`` (that of the official SYSU-MM01 code).
-
-    Returns:
-        Distances, shape ``(Q, G)``, smaller is nearer.
-
-    Raises:
-        ValueError: for an unknown metric, or features that are not two matrices of equal width.
-
-    """
-    if metric not in get_args(Metric):
-        raise ValueError(f"metric must be one of {', '.join(get_args(Metric))}, got {metric!r}.")
-    if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1]:
-        raise ValueError(
-            "query and gallery must be (Q, D) and (G, D), "
-            f"got {tuple(query.shape)} and {tuple(gallery.shape)}; pass features of one and the same layer."
-        )
-    query, gallery = _at_least_float32(query), _at_least_float32(gallery)
-    if metric == "euclidean":
-        return torch.cdist(query, gallery)
-    return -functional.normalize(query, dim=1) @ functional.normalize(gallery, dim=1).T
 
 
 def evaluate(
@@ -79,7 +50,7 @@ def evaluate(
     the memory beside the arguments does not grow with the number of queries.
 
     Args:
-        distance: shape ``(Q, G)``, smaller is nearer; ranked in float32 or float64, on the CPU.
+        distance: shape ``(Q, G)``, smaller is nearer; ranked on its device, in float32 or float64.
         match: boolean, shape ``(Q, G)``: the gallery image shows the identity of the query.
         valid: boolean, shape ``(Q, G)``: the protocol keeps this gallery image for this query.
         identities: of the gallery, shape ``(G,)``; read for the identity-level CMC only.
@@ -101,24 +72,57 @@ def evaluate(
 
     """
     _check(distance, match, valid, identities, max_rank, level)
-    groups = torch.unique(identities.cpu(), return_inverse=True)[1]  # (G,)
-    rows = max(1, _CHUNK_ELEMENTS // max(1, distance.shape[1]))
-    chunks = [slice(start, start + rows) for start in range(0, len(distance), rows)]
-    parts = [_evaluate_chunk(distance[c], match[c], valid[c], groups, level) for c in chunks]
-    first, precision, penalty = (torch.cat(column) for column in zip(*parts, strict=True))
-    if len(first) == 0:
-        raise ValueError(
-            f"none of the {len(distance)} queries has a match among its valid gallery images; "
-            "check that query and gallery hold the same identities."
-        )
-    found = first.clamp(max=max_rank + 1).bincount(minlength=max_rank + 2)[1 : max_rank + 1].cumsum(0)
-    return Scores(
-        cmc=found.double() / len(first),
-        mAP=float(precision.mean()),
-        mINP=float(penalty.mean()),
-        num_queries=len(distance),
-        num_valid_queries=len(first),
-    )
+    groups = _groups(identities, distance.device)
+    parts = [
+        score_queries(distance[c], match[c], valid[c], groups, level)
+        for c in query_chunks(len(distance), distance.shape[1], distance.device)
+    ]
+    return _collect(parts, len(distance), max_rank)
+
+
+def evaluate_features(
+    query: Tensor,
+    gallery: Tensor,
+    query_labels: Labels,
+    gallery_labels: Labels,
+    *,
+    metric: Metric = "cosine",
+    max_rank: int = 20,
+    level: CMCLevel = "identity",
+) -> Scores:
+    """Score the ranking of the gallery for every query, without ever holding all distances.
+
+    Gives what `evaluate` gives on `distances`, with ``match`` where the identities are equal and ``valid``
+    where the origins differ. Distances and masks exist for some queries at a time, on the device of the
+    features: beside them it takes about 200 MiB, and above a quarter of a million gallery images 400 bytes for
+    each, however many queries there are and however long the features.
+
+    Args:
+        query: features, shape ``(Q, D)``.
+        gallery: features, shape ``(G, D)``, on the same device; not copied.
+        query_labels: of the queries.
+        gallery_labels: of the gallery.
+        metric: see `distances`, default ``"cosine"``.
+        max_rank: see `evaluate`.
+        level: see `evaluate`.
+
+    Returns:
+        The scores, means over the valid queries in float64.
+
+    Raises:
+        ValueError: for unfitting shapes or options, features that give a NaN distance, or when no query has a
+            match.
+
+    """
+    _check_options(max_rank, level)
+    _check_labels(query, gallery, query_labels, gallery_labels)
+    device = gallery.device
+    asked, shown = (Labels(*(part.to(device) for part in labels)) for labels in (query_labels, gallery_labels))
+    prepared, groups, parts = prepare_gallery(gallery, metric), _groups(shown.identities, device), []
+    for tile in query_tiles(len(query), len(gallery)):
+        some = Labels(asked.identities[tile], asked.origins[tile])
+        parts += _score_tile(distances_to(prepared, query[tile]), some, shown, groups, level)
+    return _collect(parts, len(query), max_rank)
 
 
 def average(scores: Sequence[Scores]) -> Scores:
@@ -145,89 +149,39 @@ def average(scores: Sequence[Scores]) -> Scores:
     )
 
 
-class _QueryScores(NamedTuple):
-    """What each valid query of a chunk contributes, every field ``(q,)``."""
-
-    first: Tensor
-    average_precision: Tensor
-    inverse_negative_penalty: Tensor
-
-
-class _Ranking(NamedTuple):
-    """Where the matches of each query stand, with rows in which a match shares its distance flagged."""
-
-    image_ranks: Tensor  # (q, M) float64, ascending, the first `counts` entries of each row are meant
-    identity_rank: Tensor  # (q,)
-    tied: Tensor  # (q,)
+def _score_tile(distance: Tensor, asked: Labels, shown: Labels, groups: Tensor, level: CMCLevel) -> list[QueryScores]:
+    parts = []
+    for c in query_chunks(len(distance), distance.shape[1], distance.device):
+        match = asked.identities[c, None] == shown.identities
+        valid = asked.origins[c, None] != shown.origins
+        parts.append(score_queries(distance[c], match, valid, groups, level))
+    return parts
 
 
-def _evaluate_chunk(distance: Tensor, match: Tensor, valid: Tensor, groups: Tensor, level: CMCLevel) -> _QueryScores:
-    if distance.isnan().any():
+def _collect(parts: Sequence[QueryScores], num_queries: int, max_rank: int) -> Scores:
+    first, precision, penalty = (torch.cat(column) for column in zip(*parts, strict=True))
+    if len(first) == 0:
         raise ValueError(
-            "distance holds NaN, which cannot be ranked; look for non-finite features or a diverged model."
+            f"none of the {num_queries} queries has a match among its valid gallery images; "
+            "check that query and gallery hold the same identities."
         )
-    match = (match & valid).cpu()
-    scored = match.any(dim=1)
-    match, valid = match[scored], valid.cpu()[scored]
-    values = _at_least_float32(distance.detach().cpu()[scored]).masked_fill(~valid, math.inf)  # (q, G)
-    counts = match.sum(dim=1)
-    image_ranks, identity_rank, tied = _rank(values, match, counts, groups)
-    if tied.any():  # rank these rows again on their places in a stable sort, which are all different
-        places = _stable_places(values[tied]).masked_fill(~valid[tied], math.inf)
-        again = _rank(places, match[tied], counts[tied], groups)
-        image_ranks[tied, : again.image_ranks.shape[1]] = again.image_ranks
-        identity_rank[tied] = again.identity_rank
-    return _summarize(image_ranks, counts, identity_rank if level == "identity" else None)
-
-
-def _rank(values: Tensor, match: Tensor, counts: Tensor, groups: Tensor) -> _Ranking:
-    """Rank the matches by searching them among the sorted values of their row; no indices are sorted."""
-    rows, columns = match.nonzero(as_tuple=True)
-    slots = torch.arange(len(rows)) - (counts.cumsum(0) - counts)[rows]
-    width = int(counts.max()) if len(counts) else 1
-    matches = values.new_full((len(values), width), math.inf)  # (q, M)
-    matches[rows, slots] = values[rows, columns]
-    matches = matches.sort(dim=1).values
-    ordered = torch.from_numpy(np.sort(values.numpy(), axis=1))  # values only: 3 times faster than torch.sort
-    before = torch.searchsorted(ordered, matches)  # (q, M)
-    sharing = torch.searchsorted(ordered, matches, right=True) - before > 1
-    nearest = values.new_full((len(values), int(groups.max()) + 1), math.inf)  # (q, I)
-    nearest = nearest.scatter_reduce(1, groups.expand_as(values), values, "amin")
-    return _Ranking(
-        image_ranks=(before + 1).double(),
-        identity_rank=1 + (nearest < matches[:, :1]).sum(dim=1),
-        tied=(sharing & _within(counts, width)).any(dim=1),
+    found = first.clamp(max=max_rank + 1).bincount(minlength=max_rank + 2)[1 : max_rank + 1].cumsum(0)
+    return Scores(
+        cmc=found.double() / len(first),
+        mAP=float(precision.mean()),
+        mINP=float(penalty.mean()),
+        num_queries=num_queries,
+        num_valid_queries=len(first),
     )
 
 
-def _stable_places(values: Tensor) -> Tensor:
-    order = values.sort(dim=1, stable=True).indices
-    places = torch.arange(values.shape[1], dtype=torch.float64).expand(values.shape)
-    return torch.empty(values.shape, dtype=torch.float64).scatter(1, order, places)
-
-
-def _summarize(image_ranks: Tensor, counts: Tensor, identity_rank: Tensor | None) -> _QueryScores:
-    width = image_ranks.shape[1]
-    order = torch.arange(1, width + 1, dtype=torch.float64)  # (M,)
-    precision = (order / image_ranks).where(_within(counts, width), 0.0).sum(dim=1) / counts
-    last = image_ranks.gather(1, counts[:, None] - 1)[:, 0]
-    first = image_ranks[:, 0].long() if identity_rank is None else identity_rank
-    return _QueryScores(first, precision, counts / last)
-
-
-def _within(counts: Tensor, width: int) -> Tensor:
-    return torch.arange(width) < counts[:, None]  # (q, M)
-
-
-def _at_least_float32(values: Tensor) -> Tensor:
-    return values.to(torch.promote_types(values.dtype, torch.float32))
+def _groups(identities: Tensor, device: torch.device) -> Tensor:
+    groups: Tensor = torch.unique(identities.to(device), return_inverse=True)[1]
+    return groups  # (G,)
 
 
 def _check(distance: Tensor, match: Tensor, valid: Tensor, identities: Tensor, max_rank: int, level: str) -> None:
-    if level not in get_args(CMCLevel):
-        raise ValueError(f"level must be one of {', '.join(get_args(CMCLevel))}, got {level!r}.")
-    if isinstance(max_rank, bool) or not isinstance(max_rank, int) or max_rank < 1:
-        raise ValueError(f"max_rank must be a positive integer, got {max_rank!r}.")
+    _check_options(max_rank, level)
     if not distance.is_floating_point() or match.dtype != torch.bool or valid.dtype != torch.bool:
         raise TypeError(
             "distance must be floating and match and valid boolean, "
@@ -241,3 +195,22 @@ def _check(distance: Tensor, match: Tensor, valid: Tensor, identities: Tensor, m
         )
     if distance.numel() == 0:
         raise ValueError(f"distance is {shapes[0]}, expected at least one query and one gallery image.")
+
+
+def _check_options(max_rank: int, level: str) -> None:
+    if level not in get_args(CMCLevel):
+        raise ValueError(f"level must be one of {', '.join(get_args(CMCLevel))}, got {level!r}.")
+    if isinstance(max_rank, bool) or not isinstance(max_rank, int) or max_rank < 1:
+        raise ValueError(f"max_rank must be a positive integer, got {max_rank!r}.")
+
+
+def _check_labels(query: Tensor, gallery: Tensor, query_labels: Labels, gallery_labels: Labels) -> None:
+    for name, features, labels in (("query", query, query_labels), ("gallery", gallery, gallery_labels)):
+        shapes = [tuple(part.shape) for part in labels]
+        if features.ndim != 2 or set(shapes) != {(len(features),)}:
+            raise ValueError(
+                f"{name} must be features (n, D) with identities (n,) and origins (n,), "
+                f"got {tuple(features.shape)}, {shapes[0]} and {shapes[1]}."
+            )
+        if len(features) == 0:
+            raise ValueError(f"{name} has no row, expected at least one image.")

@@ -1,50 +1,28 @@
 """One trained and scored model, from a method and a seed; what the rows of the table are made of."""
 
-import json
-import sys
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from reid.dataset import Dataset, list_sysu, load_dataset
-from reid.engine import TrainingOptions, extract_embeddings, train
+from reid.dataset import Dataset
+from reid.engine import train
+from reid.extraction import extract_embeddings
 from reid.methods import METHODS, Method
-from reid.model import BackboneName, TwoStreamNetwork
+from reid.model import TwoStreamNetwork
 from reid.objective import Objective
-from reid.protocols import GalleryChoice, Mode, evaluate_trials
-from reid.randomness import seed_everything
-from reid.resnet import TwoStreamResNet50, load_imagenet_weights
+from reid.protocols import evaluate_trials
+from reid.randomness import deterministic_algorithms, seed_everything
+from reid.ranks import ALONE, Ranks
+from reid.reading import list_source, read_source
+from reid.recording import Recorder
+from reid.resnet import TwoStreamResNet50
 from reid.results import Run, sha256
+from reid.selection import BestModel
+from reid.settings import Settings, Task, describe
+from reid.snapshot import choose_pictured, write_snapshot
+from reid.weights import WeightReport, load_imagenet_weights
 
-__all__ = ["Settings", "Task", "build_network", "describe", "read_dataset", "run_task"]
-
-
-class Settings(NamedTuple):
-    """What all models of a table have in common."""
-
-    data: Path
-    size: tuple[int, int] = (64, 32)
-    backbone: BackboneName = "small"
-    weights: Path | None = None
-    """State dict of an ordinary ResNet-50 to start from."""
-    gallery: GalleryChoice = "official"
-    mode: Mode = "all"
-    device: str = "cpu"
-    training: TrainingOptions = TrainingOptions()
-
-
-class Task(NamedTuple):
-    """One model to train."""
-
-    method: str
-    """A name in `METHODS`."""
-    seed: int
-
-    @property
-    def title(self) -> str:
-        """How bars and lines call it."""
-        return f"{METHODS[self.method].title}, seed {self.seed}"
+__all__ = ["build_network", "load_weights", "run_task"]
 
 
 def run_task(
@@ -55,8 +33,9 @@ def run_task(
     resume: bool = False,
     stop: Callable[[], bool] = lambda: False,
     progress: bool = True,
+    ranks: Ranks = ALONE,
 ) -> Run:
-    """Train a model and score it on every trial; its checkpoint and its log are left in the folder.
+    """Train a model and score it on every trial; its checkpoint, its log and its embeddings are left in the folder.
 
     Methods with equal seeds start from the same shared weights and see the same altered images in the same
     batches, so that they can be compared in pairs.
@@ -64,55 +43,25 @@ def run_task(
     Args:
         task: method and seed.
         settings: of all models alike.
-        folder: for ``METHOD-seedN.pt`` and ``METHOD-seedN.log``, one JSON object a line.
+        folder: for ``METHOD-seedN.pt``, ``.csv`` and ``.npz``, and ``METHOD-seedN-best.pt`` where it is chosen.
         resume: whether to go on from the checkpoint, where there is one.
         stop: asked before each step.
         progress: whether to show bars where there is a terminal.
+        ranks: this process among those that train the model; the first one scores it.
 
     Returns:
-        The seed, the scores of the trials and the SHA-256 of the checkpoint.
+        The seed, the scores of the trials and the SHA-256 of the weights that were scored.
 
     Raises:
         Stopped: when `stop` said so.
         ResumeError, OSError, ValueError: one sentence on a checkpoint, a data set or weights that do not fit.
     """
-    data = read_dataset(settings)
+    data = read_source(settings.source, settings.size, settings.cache)
     seed_everything(task.seed)
-    method = METHODS[task.method]
-    network = build_network(settings, method, data.train.num_identities)
-    name = f"{task.method}-seed{task.seed}"
-    checkpoint = folder / f"{name}.pt"
-    train(
-        network,
-        Objective(method),
-        data.train,
-        settings.training,
-        seed=task.seed,
-        checkpoint=checkpoint,
-        described={**describe(settings, [task.method]), "seed": task.seed},
-        resume=resume,
-        stop=stop,
-        report=_log_writer(folder / f"{name}.log", anew=not (resume and checkpoint.is_file())),
-        title=task.title,
-        progress=progress,
-    )
-    embeddings = extract_embeddings(network, data.test.images, data.test.modalities)
-    return Run(task.seed, evaluate_trials(embeddings, data.test.trials), sha256(checkpoint))
-
-
-def read_dataset(settings: Settings) -> Dataset:
-    """Read the data set of the settings; a process reads it once, however many models it trains.
-
-    Args:
-        settings: see there.
-
-    Returns:
-        The data set; nobody writes into it.
-
-    Raises:
-        OSError, ValueError: one sentence, when the folder is not laid out as it should be.
-    """
-    return _read(settings.data, settings.size, settings.gallery, settings.mode)
+    network = build_network(settings, METHODS[task.method], data.train.num_identities)
+    with deterministic_algorithms(settings.deterministic):
+        run = _train_and_score(network, task, settings, folder, data, _Way(resume, stop, progress, ranks))
+    return ranks.share(run)
 
 
 def build_network(settings: Settings, method: Method, num_identities: int) -> TwoStreamNetwork:
@@ -129,54 +78,83 @@ def build_network(settings: Settings, method: Method, num_identities: int) -> Tw
     Raises:
         OSError, ValueError: when the weights cannot be read or do not fit.
     """
-    network = TwoStreamNetwork(num_identities, backbone=settings.backbone, enhance=method.enhance)
-    if settings.weights is not None and isinstance(network.backbone, TwoStreamResNet50):
-        load_imagenet_weights(network.backbone, settings.weights)
+    network = TwoStreamNetwork(
+        num_identities,
+        backbone=settings.backbone,
+        enhance=method.enhance,
+        private_stages=settings.private_stages,
+    )
+    load_weights(network, settings)
     return network.to(settings.device)
 
 
-def describe(settings: Settings, methods: list[str]) -> dict[str, Any]:
-    """List everything beside the seed that determines the numbers.
+def load_weights(network: TwoStreamNetwork, settings: Settings) -> WeightReport | None:
+    """Start the backbone from the weight file of the settings.
 
     Args:
-        settings: of all models alike.
-        methods: names in `METHODS`.
+        network: filled in place.
+        settings: see there.
 
     Returns:
-        JSON values.
+        What was in the file; None where there is none.
+
+    Raises:
+        OSError, ValueError: when the weights cannot be read or do not fit.
     """
-    training = settings.training._asdict()
-    augmentation = training.pop("augmentation")._asdict()
-    described = {
-        **settings._asdict(),
-        **training,
-        **augmentation,
-        "methods": {name: _describe_method(METHODS[name]) for name in methods},
-    }
-    del described["training"]
-    plain: dict[str, Any] = json.loads(json.dumps(described, default=Path.as_posix))
-    return plain
+    if settings.weights is None or not isinstance(network.backbone, TwoStreamResNet50):
+        return None
+    return load_imagenet_weights(network.backbone, settings.weights)
 
 
-def _describe_method(method: Method) -> dict[str, Any]:
-    return {
-        name: f"{term.weight} x {term.loss()} on {term.reads}, warmed up over {term.warmup} of the steps"
-        for name, term in method.terms.items()
-    }
+class _Way(NamedTuple):
+    """How a task is gone about; nothing of it changes a number."""
+
+    resume: bool
+    stop: Callable[[], bool]
+    progress: bool
+    ranks: Ranks
 
 
-@cache
-def _read(root: Path, size: tuple[int, int], gallery: GalleryChoice, mode: Mode) -> Dataset:
-    return load_dataset(list_sysu(root, gallery=gallery, mode=mode), size, progress=sys.stderr.isatty())
+def _train_and_score(
+    network: TwoStreamNetwork, task: Task, settings: Settings, folder: Path, data: Dataset, way: _Way
+) -> Run | None:
+    """Return the run on the first process, nothing on the others."""
+    described = {**describe(settings, [task.method]), "seed": task.seed}
+    checkpoint = folder / f"{task.name}.pt"
+    pictured = choose_pictured(list_source(settings.source).test.images, settings.source.root)
+    before = (
+        extract_embeddings(network, *pictured.images(data.test), progress=way.progress) if way.ranks.first else None
+    )
+    if settings.compile:
+        network.compile_shared()
+    best = _best_model(folder / f"{task.name}-best.pt", settings, data, described)
+    train(
+        network,
+        Objective(METHODS[task.method]),
+        data.train,
+        settings.training,
+        seed=task.seed,
+        checkpoint=checkpoint,
+        described=described,
+        resume=way.resume,
+        stop=way.stop,
+        observer=Recorder(network, task, settings, folder, best),
+        title=task.title,
+        progress=way.progress,
+        ranks=way.ranks,
+    )
+    if before is None:
+        return None
+    if best is not None:
+        best.restore(network)
+    embeddings = extract_embeddings(network, data.test.images, data.test.modalities, progress=way.progress)
+    write_snapshot(folder / f"{task.name}.npz", pictured, before, embeddings[pictured.rows])
+    scored = checkpoint if best is None else best.path
+    return Run(task.seed, evaluate_trials(embeddings, data.test.trials), sha256(scored))
 
 
-def _log_writer(path: Path, *, anew: bool) -> Callable[[int, Mapping[str, float]], None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if anew:
-        path.write_text("", encoding="utf-8")
-
-    def write(step: int, terms: Mapping[str, float]) -> None:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **terms}) + "\n")
-
-    return write
+def _best_model(path: Path, settings: Settings, data: Dataset, described: dict[str, Any]) -> BestModel | None:
+    held_out = {"last": None, "validation": data.validation, "test": data.test}[settings.select]
+    if held_out is None:
+        return None
+    return BestModel(path, held_out, every=settings.evaluate_every, steps=settings.training.steps, options=described)

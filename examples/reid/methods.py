@@ -8,10 +8,10 @@ from torch import nn
 from typing_extensions import override
 
 import modinv
-from modinv.losses import GaussianTerms
+from modinv.losses import CrossBatchMemory, GaussianTerms
 from modinv.statistics import Statistics
 
-__all__ = ["METHODS", "Method", "Place", "Term"]
+__all__ = ["ABLATION", "METHODS", "Method", "Place", "Term"]
 
 Place = Literal["features", "embedding", "enhanced"]
 
@@ -49,17 +49,27 @@ class MeansAlone(modinv.GaussianDistributionConsistencyLoss):
         return terms._replace(total=terms.mean)
 
 
+def _consistency(loss: Callable[[], nn.Module]) -> dict[str, Term]:
+    # At full weight from the first step it flattens the features before they tell identities apart.
+    return {"distribution": Term("embedding", 2.0, loss, warmup=0.4)}
+
+
 # AGW's loss; the baseline is AGW without its attention.
 _TRIPLET: Final = {"triplet": Term("features", 1.0, modinv.WeightedRegularizedTripletLoss)}
 _ENHANCING: Final = {"intra_modality": Term("enhanced", 1.0, modinv.IntraModalityLoss)}
 _WASSERSTEIN: Final = partial(
     modinv.GaussianDistributionConsistencyLoss, divergence="wasserstein", covariance="full", level="modality"
 )
-# At full weight from the first step it flattens the features before they tell identities apart.
-_CONSISTENCY: Final = {"distribution": Term("embedding", 2.0, _WASSERSTEIN, warmup=0.4)}
+_CONSISTENCY: Final = _consistency(_WASSERSTEIN)
 _CENTER: Final = {"hetero_center": Term("features", 1.0, modinv.HeteroCenterTripletLoss)}
 
 _MEANS: Final = {"means": Term("embedding", 2.0, MeansAlone, warmup=0.4)}
+# Other answers to the questions that the default of the loss answers: which divergence, which covariance.
+_JEFFREYS: Final = partial(modinv.GaussianDistributionConsistencyLoss, divergence="jeffreys", shrinkage=0.1)
+_MOMENTS: Final = partial(modinv.GaussianDistributionConsistencyLoss, divergence="moments")
+_DIAGONAL: Final = partial(modinv.GaussianDistributionConsistencyLoss, covariance="diagonal")
+# Three batches of 64 rows beside the one that learns, whose share of the gradient is a quarter: four times the weight.
+_REMEMBERED: Final = {"distribution": Term("embedding", 8.0, lambda: CrossBatchMemory(_WASSERSTEIN(), 192), warmup=0.4)}
 
 METHODS: Final[Mapping[str, Method]] = {
     "baseline": Method("baseline", _TRIPLET),
@@ -68,4 +78,10 @@ METHODS: Final[Mapping[str, Method]] = {
     "both": Method("+ both", _TRIPLET | _ENHANCING | _CONSISTENCY),
     "means": Method("+ means alone", _TRIPLET | _MEANS),
     "full": Method("+ both + hetero-center triplet", _TRIPLET | _ENHANCING | _CONSISTENCY | _CENTER),
+    "consistency-jeffreys": Method("+ consistency, Jeffreys", _TRIPLET | _consistency(_JEFFREYS)),
+    "consistency-moments": Method("+ consistency, moments", _TRIPLET | _consistency(_MOMENTS)),
+    "consistency-diagonal": Method("+ consistency, diagonal", _TRIPLET | _consistency(_DIAGONAL)),
+    "consistency-memory": Method("+ consistency, memory", _TRIPLET | _REMEMBERED),
 }
+# The rows that --ablation trains; the others are trained when they are asked for by name.
+ABLATION: Final = ("baseline", "enhancing", "consistency", "both", "means", "full")

@@ -1,6 +1,6 @@
 """The network of the paper: two streams, pooled, into the shared head and the private enhancing branches."""
 
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from torch import Tensor, nn
 
@@ -39,9 +39,11 @@ class TwoStreamNetwork(nn.Module):
         backbone: ``"small"`` (64 x 32 images on a CPU) or ``"resnet50"`` (the field's usual). Default small.
         enhance: Whether the enhancing branches exist. Default true.
         stripes: Number of horizontal stripes. Default None: 3 for the small backbone, 1 for ResNet-50.
+        private_stages: How many stages of the backbone each modality has for itself, beside the stem.
+            Default 0, of 4.
 
     Raises:
-        ValueError: If the backbone is not one of the known ones.
+        ValueError: If the backbone is not one of the known ones, or has not as many stages.
     """
 
     def __init__(
@@ -51,12 +53,13 @@ class TwoStreamNetwork(nn.Module):
         backbone: BackboneName = "small",
         enhance: bool = True,
         stripes: int | None = None,
+        private_stages: int = 0,
     ) -> None:
         super().__init__()
         if backbone not in get_args(BackboneName):
             raise ValueError(f"backbone must be one of {', '.join(get_args(BackboneName))}, got {backbone!r}")
         small = backbone == "small"
-        self.backbone = SmallBackbone() if small else TwoStreamResNet50()
+        self.backbone = (SmallBackbone if small else TwoStreamResNet50)(private_stages=private_stages)
         self.pool = GeM(stripes=(3 if small else 1) if stripes is None else stripes)
         num_features = self.backbone.out_channels * self.pool.stripes
         self.head = ModalityInvariantHead(num_features, num_identities)
@@ -68,3 +71,17 @@ class TwoStreamNetwork(nn.Module):
         shared = self.head(pooled, modalities)
         enhanced = None if self.enhancer is None else self.enhancer(pooled, modalities)
         return Outputs(shared.features, shared.embedding, shared.logits, enhanced)
+
+    def compile_shared(self, **options: Any) -> None:
+        """Let torch compile everything that is shared; private streams see as many rows as the batch has of theirs.
+
+        Names in the state dict stay as they are.
+
+        Args:
+            options: of `torch.compile`.
+        """
+        for name, part in self.backbone.named_children():
+            if name != "stem":
+                part.compile(**options)
+        for part in filter(None, (self.pool, self.head, self.enhancer)):
+            part.compile(**options)

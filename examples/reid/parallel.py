@@ -12,8 +12,10 @@ import torch
 from tqdm import tqdm
 
 from reid.engine import Stopped
-from reid.experiment import Settings, Task, run_task
+from reid.experiment import run_task
+from reid.ranks import ALONE, Ranks
 from reid.results import Run
+from reid.settings import Settings, Task
 from reid.stopping import Flag, request_on_interrupt
 
 __all__ = ["run_tasks"]
@@ -23,7 +25,14 @@ _stop: Flag | None = None
 
 
 def run_tasks(
-    tasks: Sequence[Task], settings: Settings, folder: Path, *, workers: int = 1, threads: int = 1, resume: bool = False
+    tasks: Sequence[Task],
+    settings: Settings,
+    folder: Path,
+    *,
+    workers: int = 1,
+    threads: int = 1,
+    resume: bool = False,
+    ranks: Ranks = ALONE,
 ) -> Iterator[tuple[Task, Run]]:
     """Train and score models.
 
@@ -34,6 +43,7 @@ def run_tasks(
         workers: models at a time, each in a process of its own; a single one is trained in this process.
         threads: of torch in each of several processes. On a small network one is the best use of a core.
         resume: whether to go on from checkpoints.
+        ranks: this process among those that train each model together; then there is one worker.
 
     Returns:
         Each task with its run, in the order in which they finish.
@@ -41,20 +51,23 @@ def run_tasks(
     Raises:
         Stopped: after Ctrl-C, when every checkpoint is written.
     """
-    bar = partial(tqdm, desc="models", unit="model", total=len(tasks), disable=None if len(tasks) > 1 else True)
+    quiet = None if len(tasks) > 1 and ranks.first else True  # None: quiet unless there is a terminal
+    bar = partial(tqdm, desc="models", unit="model", total=len(tasks), disable=quiet)
     if workers == 1:
-        yield from bar(_one_by_one(tasks, settings, folder, resume))
+        yield from bar(_one_by_one(tasks, settings, folder, resume, ranks))
     else:
         yield from bar(_side_by_side(tasks, settings, folder, (workers, threads), resume))
 
 
-def _one_by_one(tasks: Sequence[Task], settings: Settings, folder: Path, resume: bool) -> Iterator[tuple[Task, Run]]:
+def _one_by_one(
+    tasks: Sequence[Task], settings: Settings, folder: Path, resume: bool, ranks: Ranks
+) -> Iterator[tuple[Task, Run]]:
     for task in tasks:
         flag = threading.Event()
-        with request_on_interrupt(flag):
-            run = run_task(task, settings, folder, resume=resume, stop=flag.is_set)
+        with request_on_interrupt(flag, once=ranks.world_size == 1):
+            run = run_task(task, settings, folder, resume=resume, stop=flag.is_set, ranks=ranks)
         yield task, run
-        if flag.is_set():
+        if ranks.any(flag.is_set()):
             raise Stopped("stopped between two models")
 
 

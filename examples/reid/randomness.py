@@ -1,12 +1,15 @@
 """The random numbers of a training: all sources seeded together, and carried over an interruption."""
 
+import os
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
-__all__ = ["random_states", "restore_random_states", "seed_everything"]
+__all__ = ["deterministic_algorithms", "random_states", "restore_random_states", "seed_everything"]
 
 
 def seed_everything(seed: int) -> None:
@@ -47,3 +50,26 @@ def restore_random_states(states: dict[str, Any]) -> None:
     torch.set_rng_state(states["torch"])
     if torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(states["cuda"])
+
+
+@contextmanager
+def deterministic_algorithms(wanted: bool) -> Iterator[None]:
+    """Let torch take algorithms that give the same bits every time, inside of the block.
+
+    A CPU does so anyhow with one number of threads; on a GPU it costs some speed.
+
+    Args:
+        wanted: whether to; otherwise nothing changes.
+    """
+    if not wanted:
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it starts
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.benchmark = before[1]

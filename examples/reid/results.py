@@ -12,10 +12,11 @@ import numpy as np
 import torch
 
 import modinv
+from reid.evaluation import Scores, average
+from reid.whole_file import write_whole
 
-from .evaluation import Scores, average
-
-__all__ = ["Provenance", "Row", "Run", "markdown_table", "sha256", "text_table", "versions", "write_results"]
+__all__ = ["Provenance", "Row", "Run", "markdown_table", "sha256", "text_table", "versions", "write_evaluation"]
+__all__ += ["write_results"]
 
 _RANKS = (1, 5, 10, 20)
 
@@ -37,17 +38,31 @@ class Row(NamedTuple):
 
 
 class Provenance(NamedTuple):
-    """What must be known to make the numbers again."""
+    """What must be known to make the numbers again; None where a protocol knows no such thing."""
 
     dataset: str
     protocol: str
-    gallery: str
-    mode: str
-    shots: int
+    gallery: str | None
+    """How its images are chosen."""
+    mode: str | None
+    shots: int | None
     metric: str
     normalisation: str
     options: Mapping[str, Any]
     """Every option of the training; JSON values and paths."""
+    direction: str = "infrared-to-visible"
+    """Which modality asks, and which answers."""
+    roles: str | None = None
+    """Of LLCM: whether the direction is meant as it is named, or as the published code takes it."""
+    trials: int = 10
+    cmc: str = "identity"
+    """Whether the CMC ranks identities or images."""
+    flip: bool | None = False
+    """Whether features are averaged over mirror images; None where features were saved by somebody else."""
+    reranking: Mapping[str, float] | None = None
+    """The constants of the k-reciprocal re-ranking; None without."""
+    files: Mapping[str, str] = {}
+    """SHA-256 of the features or checkpoints, and of what else was read; of a training they stand with the runs."""
 
 
 def text_table(rows: Sequence[Row]) -> str:
@@ -110,11 +125,34 @@ def write_results(path: Path, rows: Sequence[Row], provenance: Provenance) -> No
         "rows": [{"method": row.method, "runs": [_run_record(run) for run in row.runs]} for row in rows],
         "table": text_table(rows).splitlines(),
     }
-    text = json.dumps(content, indent=1, allow_nan=False, default=_plain, ensure_ascii=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".partial")
-    aside.write_text(text + "\n", encoding="utf-8")
-    aside.replace(path)
+    _write(path, content)
+
+
+def write_evaluation(path: Path, trials: Sequence[Scores], provenance: Provenance, table: str) -> None:
+    """Write the scores of one model, or of one for each split, as JSON; a reader never sees half a file.
+
+    Args:
+        path: of the file, replaced when it exists; missing folders are made.
+        trials: the scores; their means stand at the top, with the numbers of queries of one trial.
+        provenance: of all trials alike.
+        table: as it is printed.
+
+    Raises:
+        ValueError: for a score that is not finite, a CMC curve shorter than 20, or when there is no trial.
+        TypeError: for an option that JSON does not know.
+
+    """
+    mean = average(trials)
+    queries, valid = (_of_one_trial([getattr(one, name) for one in trials]) for name in Scores._fields[-2:])
+    content = {
+        **_named_fractions(mean),
+        "num_queries": queries,
+        "num_valid_queries": valid,
+        "trials": [{**_named_fractions(one), **_scores_record(one)} for one in trials],
+        "provenance": {**provenance._asdict(), "versions": versions()},
+        "table": table.splitlines(),
+    }
+    _write(path, content)
 
 
 def versions() -> dict[str, str]:
@@ -161,13 +199,21 @@ def _numbers(row: Row) -> list[str]:
 
 
 def _fractions(run: Run) -> list[float]:
-    scores = average(run.trials)
+    return list(_named_fractions(average(run.trials)).values())
+
+
+def _named_fractions(scores: Scores) -> dict[str, float]:
     if len(scores.cmc) < max(_RANKS):
         raise ValueError(
             f"the CMC curve has {len(scores.cmc)} ranks, the table needs {max(_RANKS)}; "
             f"evaluate with max_rank={max(_RANKS)}."
         )
-    return [*(float(scores.cmc[rank - 1]) for rank in _RANKS), scores.mAP, scores.mINP]
+    ranks = {f"rank{rank}": float(scores.cmc[rank - 1]) for rank in _RANKS}
+    return {**ranks, "mAP": scores.mAP, "mINP": scores.mINP}
+
+
+def _of_one_trial(counts: Sequence[int]) -> float:
+    return counts[0] if len(set(counts)) == 1 else fmean(counts)
 
 
 def _cell(percents: list[float]) -> str:
@@ -187,6 +233,11 @@ def _run_record(run: Run) -> dict[str, Any]:
 
 def _scores_record(scores: Scores) -> dict[str, Any]:
     return {**scores._asdict(), "cmc": scores.cmc.tolist()}
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    text = json.dumps(content, indent=1, allow_nan=False, default=_plain, ensure_ascii=False)
+    write_whole(path, f"{text}\n".encode())
 
 
 def _plain(value: object) -> str:

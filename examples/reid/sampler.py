@@ -1,13 +1,25 @@
 """Draws training batches of P identities with K images of each in every modality (PK sampling)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch.utils.data import Sampler
 
-__all__ = ["CrossModalityPKSampler"]
+__all__ = ["CrossModalityPKSampler", "Share"]
+
+
+class Share(NamedTuple):
+    """What one process gets of a batch that several draw together."""
+
+    rows: list[int]
+    """Row numbers in the data, as the sampler gives them."""
+    positions: list[int]
+    """Where these rows stand in the whole batch."""
+    total: int
+    """Number of rows of the whole batch."""
 
 
 class CrossModalityPKSampler(Sampler[list[int]]):
@@ -22,6 +34,9 @@ class CrossModalityPKSampler(Sampler[list[int]]):
     modality are the others dealt too; these give K rows in the modalities they have, and the batch is that
     much smaller.
 
+    Several processes draw the same batch, and each gives its share: whole identities, as many as the others
+    give or one more. Only where there are more processes than identities is one parted, by its images.
+
     Args:
         labels: ``(N,)`` integers, the identity of each image.
         modalities: ``(N,)`` integers, the modality of each image.
@@ -29,9 +44,11 @@ class CrossModalityPKSampler(Sampler[list[int]]):
         images: K, images per identity and modality. Default: the field's 4.
         batches: batches per epoch. Default: as many as show about as many images as the largest modality has.
         seed: of every random number. The batches depend on it and on the epoch alone.
+        rank: number of this process, from 0.
+        world_size: number of processes.
 
     Raises:
-        ValueError: when labels and modalities differ in shape, a number is not positive, or there are fewer
+        ValueError: when labels and modalities differ in shape, a number is out of range, or there are fewer
             than P identities.
     """
 
@@ -44,13 +61,20 @@ class CrossModalityPKSampler(Sampler[list[int]]):
         images: int = 4,
         batches: int | None = None,
         seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         labels, modalities = np.asarray(labels), np.asarray(modalities)
-        _check(labels, modalities, identities, images, batches)
+        _check_data(labels, modalities)
+        _check_numbers(identities, images, batches, rank, world_size)
         self.identities = identities
         self.images = images
         self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
         self.epoch = 0
+        self._given = 0
+        self._start = 0
         self._modalities = [int(modality) for modality in np.unique(modalities)]
         self._rows = _rows_of_cells(labels, modalities)
         self._pool = _pool(self._rows, self._modalities, identities)
@@ -58,24 +82,79 @@ class CrossModalityPKSampler(Sampler[list[int]]):
         self._batches = batches if batches is not None else max(1, largest // (identities * images))
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose batches come next.
+        """Choose the epoch whose batches come next; the epoch that is under way already goes on where it was.
 
         Args:
             epoch: any number from 0.
         """
-        self.epoch = epoch
+        if epoch != self.epoch:
+            self.epoch, self._given, self._start = epoch, 0, 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Tell where in the epoch the last iteration has come.
+
+        Returns:
+            The epoch, and the number of its batches that were given. Loaders with workers draw ahead: there,
+            count the batches that arrived and put that number in.
+        """
+        return {"epoch": self.epoch, "position": self._given}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Let the next iteration, and only that one, go on where another one was.
+
+        Args:
+            state: from `state_dict` of a sampler with the same arguments.
+
+        Raises:
+            ValueError: when it is the state of a longer epoch.
+        """
+        if not 0 <= state["position"] <= self._batches:
+            raise ValueError(
+                f"position must be from 0 to the {self._batches} batches of an epoch, but is {state['position']}: "
+                "load the state of a sampler with the same arguments."
+            )
+        self.epoch = state["epoch"]
+        self._given = self._start = state["position"]
 
     def __len__(self) -> int:
         return self._batches
 
     def __iter__(self) -> Iterator[list[int]]:
+        return (share.rows for share in self.shares())
+
+    def shares(self) -> Iterator[Share]:
+        """Give the same batches as the sampler itself, with the places of their rows in the whole batch.
+
+        Returns:
+            One share per batch; its positions and total are what `reid.transforms.augment` takes.
+        """
+        self._given, start, self._start = self._start, self._start, 0
+        for batch, share in enumerate(self._epoch()):
+            if batch >= start:
+                self._given = batch + 1
+                yield share
+
+    def _epoch(self) -> Iterator[Share]:
         generator = np.random.default_rng([self.seed, self.epoch])
         identities = _deal(self._pool, self.identities, generator)
         rows = {cell: _deal(rows, self.images, generator) for cell, rows in self._rows.items()}
         for _ in range(self._batches):
             hand = next(identities)
-            cells = [(identity, modality) for modality in self._modalities for identity in hand]
-            yield [row for cell in cells if cell in rows for row in next(rows[cell])]
+            drawn = [
+                (row, self._owner(place, number))
+                for modality in self._modalities
+                for place, identity in enumerate(hand)
+                if (identity, modality) in rows
+                for number, row in enumerate(next(rows[identity, modality]))
+            ]
+            positions = [position for position, (_, owner) in enumerate(drawn) if owner == self.rank]
+            yield Share([drawn[position][0] for position in positions], positions, len(drawn))
+
+    def _owner(self, place: int, number: int) -> int:
+        """Tell which process gets image `number` of the identity that is dealt at a place of the hand."""
+        if self.world_size <= self.identities:
+            return place * self.world_size // self.identities
+        return (place * self.images + number) * self.world_size // (self.identities * self.images)
 
 
 def _deal(cards: list[int], count: int, generator: np.random.Generator) -> Iterator[list[int]]:
@@ -109,18 +188,18 @@ def _pool(cells: dict[tuple[int, int], list[int]], modalities: list[int], least:
     return complete if len(complete) >= least else known
 
 
-def _check(
-    labels: NDArray[np.int64],
-    modalities: NDArray[np.int64],
-    identities: int,
-    images: int,
-    batches: int | None,
-) -> None:
+def _check_data(labels: NDArray[np.int64], modalities: NDArray[np.int64]) -> None:
     if labels.ndim != 1 or labels.shape != modalities.shape:
         raise ValueError(
             f"labels and modalities must have one value per image, but have shapes {labels.shape} and "
             f"{modalities.shape}: pass two vectors of one length."
         )
-    for name, number in {"identities": identities, "images": images, "batches": batches}.items():
+
+
+def _check_numbers(identities: int, images: int, batches: int | None, rank: int, world_size: int) -> None:
+    numbers = {"identities": identities, "images": images, "batches": batches, "world_size": world_size}
+    for name, number in numbers.items():
         if number is not None and number < 1:
             raise ValueError(f"{name} must be at least 1, but is {number}: give a larger number.")
+    if not 0 <= rank < world_size:
+        raise ValueError(f"rank must be from 0 to {world_size - 1}, but is {rank}: count the processes from 0.")

@@ -10,13 +10,28 @@ data set is applied for at its authors' page, github.com/wuancong/SYSU-MM01.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Final, Literal, get_args
 
 import numpy as np
 import scipy.io
 from numpy.typing import NDArray
 
-__all__ = ["INFRARED_CAMERAS", "VISIBLE_CAMERAS", "ImageList", "Split", "read_images", "read_permutations"]
+from modinv import INFRARED, VISIBLE
+from reid.layout import (
+    Counts,
+    Entry,
+    ImageList,
+    Layout,
+    check_layout,
+    counts_remark,
+    image_files,
+    is_number,
+    list_images,
+    read_identities,
+)
+
+__all__ = ["INFRARED_CAMERAS", "VISIBLE_CAMERAS", "ImageList", "Split", "read_images"]
+__all__ += ["read_permutation_file", "read_permutations", "remarks"]
 
 VISIBLE_CAMERAS: Final = (1, 2, 4, 5)
 INFRARED_CAMERAS: Final = (3, 6)
@@ -24,20 +39,20 @@ INFRARED_CAMERAS: Final = (3, 6)
 Split = Literal["train", "val", "trainval", "test"]
 
 _CAMERAS: Final = tuple(sorted(VISIBLE_CAMERAS + INFRARED_CAMERAS))
-_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp")
-_EXPECTED: Final = (
-    "expected the folders cam1 to cam6 and exp/train_id.txt, exp/val_id.txt and exp/test_id.txt of SYSU-MM01 "
-    "(to be applied for at its authors' page, github.com/wuancong/SYSU-MM01)"
+_PERMUTATIONS: Final = "exp/rand_perm_cam.mat"
+# Counted in the data set's own rand_perm_cam.mat; trainval is what the field trains on.
+_COUNTS: Final[dict[Split, Counts]] = {
+    "train": Counts(296, 20_284, 9_929),
+    "val": Counts(99, 1_974, 1_980),
+    "trainval": Counts(395, 22_258, 11_909),
+    "test": Counts(96, 6_775, 3_803),
+}
+_LAYOUT: Final = Layout(
+    "SYSU-MM01",
+    "the folders cam1 to cam6 and exp/train_id.txt, exp/val_id.txt and exp/test_id.txt, 30,071 visible and 15,792 "
+    "infrared images in all, of 296, 99 and 96 identities,",
+    "its authors' page, github.com/wuancong/SYSU-MM01",
 )
-
-
-class ImageList(NamedTuple):
-    """Images of a data set, in the order identity, camera, number."""
-
-    paths: tuple[Path, ...]
-    identities: NDArray[np.int64]  # (N,)
-    cameras: NDArray[np.int64]  # (N,), 1 to 6
-    numbers: NDArray[np.int64]  # (N,), the number in the file's name, from 1
 
 
 def read_images(root: Path, split: Split) -> ImageList:
@@ -48,7 +63,8 @@ def read_images(root: Path, split: Split) -> ImageList:
         split: "train", "val", "test", or "trainval", the union of the first two, on which the field trains.
 
     Returns:
-        The images in the order identity, camera, number. Files that are no numbered image are left out.
+        The images in the order identity, camera, number, which is the one in the file's name. Files that are no
+        numbered image are left out.
 
     Raises:
         FileNotFoundError: when a folder or file of the layout is missing.
@@ -56,17 +72,57 @@ def read_images(root: Path, split: Split) -> ImageList:
     """
     if split not in get_args(Split):
         raise ValueError(f"split must be one of {', '.join(get_args(Split))}, but is {split!r}: choose one of these.")
-    _check_layout(root)
-    parts = ("train", "val") if split == "trainval" else (split,)
-    identities = sorted({identity for part in parts for identity in _read_identities(root, part)})
-    found = [image for identity in identities for image in _images_of(root, identity)]
-    if not found:
+    lists = [f"exp/{part}_id.txt" for part in ("train", "val", "test")]
+    check_layout(root, _LAYOUT, [*(f"cam{camera}" for camera in _CAMERAS), *lists])
+    identities = _identities(root, split)
+    entries = [entry for identity in identities for entry in _entries(root, identity)]
+    if not entries:
         raise ValueError(
             f"No image of the {len(identities)} identities of split {split!r} in {root}: "
             "expected files like cam1/0001/0001.jpg, with four-digit names of folders and files."
         )
-    paths, owners, cameras, numbers = zip(*found, strict=True)
-    return ImageList(paths, *(np.array(column, dtype=np.int64) for column in (owners, cameras, numbers)))
+    return list_images(entries)
+
+
+def remarks(images: ImageList, split: Split) -> tuple[str, ...]:
+    """Say in what a split differs from the real one; nothing of it is an error.
+
+    Args:
+        images: from `read_images`.
+        split: which one.
+
+    Returns:
+        One line, or none where the counts are the real ones.
+    """
+    remark = counts_remark(f"SYSU-MM01 {split}", images, _COUNTS[split])
+    return () if remark is None else (remark,)
+
+
+def missing_images(root: Path, images: ImageList, split: Split) -> list[Path]:
+    """Compare a split with the permutations of the data set, which tell how many images each folder has.
+
+    Args:
+        root: folder of the data set.
+        images: from `read_images`.
+        split: which one.
+
+    Returns:
+        The images that should be there and are not; none where the data set has no ``exp/rand_perm_cam.mat``.
+
+    Raises:
+        ValueError: when that file holds something else.
+    """
+    found: dict[tuple[int, int], set[int]] = {}
+    for identity, camera, number in np.stack(images[1:4], axis=1).tolist():
+        found.setdefault((camera, identity), set()).add(number)
+    identities = set(_identities(root, split))
+    return [
+        root / f"cam{cell[0]}" / f"{cell[1]:04d}" / f"{number:04d}.jpg"
+        for cell, rows in (read_permutations(root) or {}).items()
+        if cell[1] in identities and len(found.get(cell, set())) < rows.shape[1]
+        for number in range(1, rows.shape[1] + 1)
+        if number not in found.get(cell, set())
+    ]
 
 
 def read_permutations(root: Path) -> dict[tuple[int, int], NDArray[np.int64]] | None:
@@ -76,17 +132,32 @@ def read_permutations(root: Path) -> dict[tuple[int, int], NDArray[np.int64]] | 
         root: folder of the data set.
 
     Returns:
-        For each (camera, identity) that has images, a ``(10, n)`` array: row t is a permutation of the n
-        image numbers, counted from 1, whose first one or ten entries are the gallery of trial t. None where
-        the data set has no `exp/rand_perm_cam.mat`.
+        See `read_permutation_file`. None where the data set has no `exp/rand_perm_cam.mat`.
 
     Raises:
         ValueError: when the file holds something else.
     """
-    file = root / "exp" / "rand_perm_cam.mat"
-    if not file.is_file():
-        return None
-    cells = scipy.io.loadmat(file).get("rand_perm_cam")
+    file = root / _PERMUTATIONS
+    return read_permutation_file(file) if file.is_file() else None
+
+
+def read_permutation_file(file: Path) -> dict[tuple[int, int], NDArray[np.int64]]:
+    """Read the file `rand_perm_cam.mat` of the data set.
+
+    Args:
+        file: wherever it lies.
+
+    Returns:
+        For each (camera, identity) that has images, a ``(10, n)`` array: row t is a permutation of the n
+        image numbers, counted from 1, whose first one or ten entries are the gallery of trial t.
+
+    Raises:
+        ValueError: when the file holds something else.
+    """
+    try:
+        cells = scipy.io.loadmat(file).get("rand_perm_cam")
+    except Exception:  # scipy raises many kinds on a file that is cut off or no MATLAB file
+        cells = None
     if cells is None or cells.dtype != object or cells.size != len(_CAMERAS):
         raise ValueError(
             f"{file} must hold a cell array 'rand_perm_cam' of six cameras, but does not: "
@@ -100,40 +171,14 @@ def read_permutations(root: Path) -> dict[tuple[int, int], NDArray[np.int64]] | 
     }
 
 
-def _check_layout(root: Path) -> None:
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root} is not a folder: {_EXPECTED}.")
-    wanted = [f"cam{camera}" for camera in _CAMERAS] + [f"exp/{part}_id.txt" for part in ("train", "val", "test")]
-    missing = [name for name in wanted if not (root / name).exists()]
-    if missing:
-        found = sorted(entry.name for entry in root.iterdir())
-        shown = ", ".join(found[:8]) + (f" and {len(found) - 8} more" if len(found) > 8 else "")
-        raise FileNotFoundError(
-            f"{root} is not laid out as SYSU-MM01: {_EXPECTED}, found {shown or 'nothing'}; "
-            f"{', '.join(missing)} missing."
-        )
-
-
-def _read_identities(root: Path, part: str) -> list[int]:
-    file = root / "exp" / f"{part}_id.txt"
-    text = file.read_text(encoding="utf-8-sig")
-    words = [word.strip() for word in text.replace("\n", ",").split(",") if word.strip()]
-    if not all(_is_number(word) for word in words):
-        raise ValueError(
-            f"{file} must hold identities on one line such as 1,2,10, but begins with {text[:40]!r}: "
-            "copy the file from the data set again."
-        )
-    return [int(word) for word in words]
-
-
-def _images_of(root: Path, identity: int) -> Iterator[tuple[Path, int, int, int]]:
+def _entries(root: Path, identity: int) -> Iterator[Entry]:
     for camera in _CAMERAS:
-        folder = root / f"cam{camera}" / f"{identity:04d}"
-        files = folder.iterdir() if folder.is_dir() else iter(())
-        images = [file for file in files if file.suffix.lower() in _SUFFIXES and _is_number(file.stem)]
-        for file in sorted(images, key=lambda image: (int(image.stem), image.name)):
-            yield file, identity, camera, int(file.stem)
+        modality = INFRARED if camera in INFRARED_CAMERAS else VISIBLE
+        files = [file for file in image_files(root / f"cam{camera}" / f"{identity:04d}") if is_number(file.stem)]
+        for file in sorted(files, key=lambda file: (int(file.stem), file.name)):
+            yield Entry(file, identity, camera, int(file.stem), modality)
 
 
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal()
+def _identities(root: Path, split: Split) -> list[int]:
+    parts = ("train", "val") if split == "trainval" else (split,)
+    return sorted({identity for part in parts for identity in read_identities(root / "exp" / f"{part}_id.txt")})

@@ -1,7 +1,7 @@
-"""Measure the evaluator, on one thread: ``cd tests && python -m benchmarks.evaluation [QUERIES GALLERY DIMENSION]``.
+"""Measure the evaluator: ``cd tests && PYTHONPATH=../examples python -m benchmarks.evaluation [QUERIES IMAGES WIDTH]``.
 
-Without arguments, the sizes of SYSU-MM01 and a gallery of 50,000; each in a process of its own, because the peak of
-the memory of a process never falls.
+On one thread. Without arguments, the sizes of SYSU-MM01 and a gallery of 50,000; each in a process of its own, because
+the peak of the memory of a process never falls.
 """
 
 import resource
@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import torch
-from reid.distances import distances
 
+from reid.distances import distances
 from reid.evaluation import Labels, evaluate, evaluate_features
 
 __all__ = ["main"]

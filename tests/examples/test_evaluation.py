@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from reid import evaluation
-from reid.evaluation import CMCLevel, Scores, average, distances, evaluate
+from reid import distances as distance_room
+from reid import equal_rows, ranking
+from reid.evaluation import CMCLevel, Labels, Metric, Scores, average, distances, evaluate, evaluate_features
 
 
 class Problem(NamedTuple):
@@ -173,7 +174,7 @@ def test_scores_equal_those_of_a_plain_loop(seed: int, dtype: torch.dtype, value
 @pytest.mark.parametrize("elements", [1, 60, 150, 7 * 60])
 def test_chunks_of_queries_leave_the_scores_alone(elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
     problem = random_problem(2, values=40)
-    monkeypatch.setattr(evaluation, "_CHUNK_ELEMENTS", elements)
+    monkeypatch.setattr(ranking, "_CHUNK_ELEMENTS", elements)
     assert_same(evaluate(*problem), oracle(problem))
 
 
@@ -205,31 +206,57 @@ def test_arguments_are_left_as_they_were() -> None:
     assert all(torch.equal(tensor, copy) for tensor, copy in zip(problem, before, strict=True))
 
 
+class Largest(TorchDispatchMode):
+    """Remembers the number of elements of the largest tensor that any operation made."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.numel = 0
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = operation(*args, **(kwargs or {}))
+        made = [] if operation.is_view else result if isinstance(result, tuple | list) else [result]
+        self.numel = max([self.numel, *(tensor.numel() for tensor in made if isinstance(tensor, Tensor))])
+        return result
+
+
 def test_memory_does_not_grow_with_the_number_of_queries(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
-        numel = 0
-
-        def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            result = operation(*args, **(kwargs or {}))
-            for tensor in result if isinstance(result, tuple | list) else [result]:
-                self.numel = max(self.numel, tensor.numel() if isinstance(tensor, Tensor) else 0)
-            return result
-
-    monkeypatch.setattr(evaluation, "_CHUNK_ELEMENTS", 2048)
+    monkeypatch.setattr(ranking, "_CHUNK_ELEMENTS", 2048)
     problem = random_problem(7, values=20, queries=1000, images=64)
-    with Largest() as largest:  # type: ignore[no-untyped-call]
+    with Largest() as largest:
         evaluate(*problem)
     assert 1000 <= largest.numel <= 2048
 
 
 def test_stable_sort_is_left_out_where_no_match_shares_its_distance(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(values: Tensor) -> Tensor:
+    def refuse(values: Tensor, valid: Tensor) -> Tensor:
         raise AssertionError(f"{len(values)} rows were sorted stably")
 
     problem = random_problem(9)
     expected = oracle(problem)
-    monkeypatch.setattr(evaluation, "_stable_places", refuse)
+    monkeypatch.setattr(ranking, "_stable_places", refuse)
     assert_same(evaluate(*problem), expected)
+
+
+def test_values_that_float32_cannot_tell_apart_are_ranked_as_they_are() -> None:
+    step = 2.0**-30
+    problem = hand_made([0.5, 0.5 - step, 0.5 + step], [2, 1, 3])
+    distance = torch.tensor([[0.5, 0.5 - step, 0.5 + step]], dtype=torch.float64)
+    assert len(set(distance.float().tolist()[0])) == 1
+    assert evaluate(*problem._replace(distance=distance), max_rank=2).cmc.tolist() == [1, 1]
+
+
+def test_scores_near_the_limit_of_float32_equal_those_of_a_plain_loop() -> None:
+    problem = random_problem(10)
+    close = problem._replace(distance=1 + problem.distance * 2.0**-22)  # many equal ones in float32, none in float64
+    assert_same(evaluate(*close), oracle(close))
+
+
+@pytest.mark.parametrize("scale", [1e200, 1e-200])
+def test_distances_beyond_float32_are_ranked_as_they_are(scale: float) -> None:
+    problem = random_problem(11)
+    scaled = problem._replace(distance=problem.distance * scale)
+    assert_same(evaluate(*scaled), oracle(scaled))
 
 
 def test_nan_distance_is_refused() -> None:
@@ -277,41 +304,118 @@ def test_unknown_level_is_refused_with_the_known_ones() -> None:
         evaluate(*hand_made([0.1], [1]), level=level)
 
 
-def test_cosine_distance_is_minus_the_cosine_of_the_angle() -> None:
-    query, gallery = torch.tensor([[3.0, 4.0]]), torch.tensor([[30.0, 40.0], [4.0, -3.0], [-1.0, 0.0]])
-    torch.testing.assert_close(distances(query, gallery), torch.tensor([[-1.0, 0.0, 0.6]]), rtol=0, atol=1e-7)
+class Photographs(NamedTuple):
+    """Features of queries and of a gallery, with what is known of them."""
+
+    query: Tensor
+    gallery: Tensor
+    asked: Labels
+    shown: Labels
 
 
-def test_euclidean_distance_equals_that_of_a_plain_loop() -> None:
-    generator = torch.Generator().manual_seed(0)
-    query = torch.randn(30, 6, generator=generator, dtype=torch.float64)
-    gallery = torch.randn(40, 6, generator=generator, dtype=torch.float64)
-    expected = [[math.dist(q, g) for g in gallery.tolist()] for q in query.tolist()]
-    distance = distances(query, gallery, "euclidean")
-    torch.testing.assert_close(distance, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=0)
+def photographs(seed: int, dtype: torch.dtype = torch.float64, queries: int = 50, images: int = 70) -> Photographs:
+    """Few different features, so that there are ties; ten identities, four origins, of which two are in common."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def numbers(least: int, most: int, count: int) -> Tensor:
+        return torch.randint(least, most, (count,), generator=generator)
+
+    query, gallery = (torch.randn(count, 12, generator=generator).to(dtype) for count in (queries, images))
+    gallery = gallery[numbers(0, images // 2, images)]  # images that are there twice or more
+    asked = Labels(numbers(0, 8, queries), numbers(0, 3, queries))
+    return Photographs(query, gallery, asked, Labels(numbers(2, 10, images), numbers(1, 4, images)))
+
+
+def as_problem(images: Photographs, metric: Metric) -> Problem:
+    match = images.asked.identities[:, None] == images.shown.identities
+    valid = images.asked.origins[:, None] != images.shown.origins
+    return Problem(distances(images.query, images.gallery, metric), match, valid, images.shown.identities)
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-def test_half_precision_features_give_float32_distances(metric: evaluation.Metric) -> None:
-    features = torch.randn(8, 4, generator=torch.Generator().manual_seed(0)).half()
-    distance = distances(features, features, metric)
-    assert distance.dtype == torch.float32
-    torch.testing.assert_close(distance, distances(features.float(), features.float(), metric))
+@pytest.mark.parametrize("level", ["identity", "image"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_features_are_scored_like_a_plain_loop_over_their_distances(
+    metric: Metric, level: CMCLevel, dtype: torch.dtype
+) -> None:
+    images = photographs(0, dtype)
+    scores = evaluate_features(*images, metric=metric, level=level, max_rank=5)
+    assert_same(scores, oracle(as_problem(images, metric), 5, level))
 
 
-def test_feature_without_direction_is_at_right_angles_to_all() -> None:
-    assert distances(torch.zeros(1, 3), torch.ones(2, 3)).tolist() == [[0.0, 0.0]]
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize(("tile", "chunk"), [(1, 1), (700, 140), (1500, 10_000)])
+def test_features_have_the_scores_of_the_whole_matrix_to_the_last_bit(
+    metric: Metric, tile: int, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = photographs(1)
+    monkeypatch.setattr(distance_room, "_TILE_ELEMENTS", tile)
+    monkeypatch.setattr(distance_room, "_TILE_ROWS", 1)
+    expected = evaluate(*as_problem(images, metric))
+    monkeypatch.setattr(ranking, "_CHUNK_ELEMENTS", chunk)
+    scores = evaluate_features(*images, metric=metric)
+    assert scores.cmc.tolist() == expected.cmc.tolist()
+    assert scores[1:] == expected[1:]
 
 
-def test_unknown_metric_is_refused_with_the_known_ones() -> None:
-    metric: Any = "manhattan"
-    with pytest.raises(ValueError, match="one of cosine, euclidean, got 'manhattan'"):
-        distances(torch.ones(1, 2), torch.ones(1, 2), metric)
+def test_no_tensor_is_as_large_as_all_distances(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distance_room, "_TILE_ELEMENTS", 4096)
+    monkeypatch.setattr(ranking, "_CHUNK_ELEMENTS", 2048)
+    images = photographs(2, queries=1000, images=64)
+    with Largest() as largest:
+        evaluate_features(*images)
+    assert 64 * 32 <= largest.numel <= 4096  # all distances are 64,000
 
 
-def test_features_of_different_width_are_refused() -> None:
-    with pytest.raises(ValueError, match=re.escape("got (1, 2) and (1, 3)")):
-        distances(torch.ones(1, 2), torch.ones(1, 3))
+def test_gallery_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distance_room, "_TILE_ELEMENTS", 1)
+    monkeypatch.setattr(distance_room, "_TILE_ROWS", 2)
+    monkeypatch.setattr(distance_room, "_BLOCK_ELEMENTS", 1000)
+    monkeypatch.setattr(equal_rows, "_BLOCK_ELEMENTS", 1000)
+    images = photographs(3, torch.float32, queries=10, images=2000)
+    with Largest() as largest:
+        evaluate_features(*images)
+    assert largest.numel == 2 * 2000  # the distances of two queries; the features of the gallery are 24,000
+
+
+def test_equal_gallery_images_keep_their_order() -> None:
+    # 300 images with one feature: that of the query's identity comes first, or last.
+    query, gallery = torch.randn(40, 100, dtype=torch.float64), torch.randn(1, 100, dtype=torch.float64).repeat(300, 1)
+    identities = torch.arange(300)
+    for place, expected in ((0, 1.0), (299, 1 / 300)):
+        asked = Labels(torch.full((40,), place), torch.full((40,), -1))
+        for metric in ("cosine", "euclidean"):
+            scores = evaluate_features(query, gallery, asked, Labels(identities, identities), metric=metric)
+            assert scores.mAP == pytest.approx(expected, rel=1e-12), (place, metric)
+
+
+def test_features_that_are_not_finite_are_refused() -> None:
+    images = photographs(4)
+    images.gallery[3, 5] = math.inf
+    with pytest.raises(ValueError, match="distance holds NaN"):
+        evaluate_features(*images)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"asked": Labels(torch.ones(3), torch.ones(50))}, "query must be features (n, D) with identities (n,)"),
+        ({"shown": Labels(torch.ones(70), torch.ones(7))}, "got (70, 12), (70,) and (7,)"),
+        ({"query": torch.ones(50, 11)}, "query and gallery must be (Q, D) and (G, D)"),
+        ({"gallery": torch.ones(70, 12, 1)}, "gallery must be features (n, D)"),
+        ({"query": torch.ones(0, 12), "asked": Labels(torch.ones(0), torch.ones(0))}, "query has no row"),
+    ],
+)
+def test_unfitting_features_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        evaluate_features(*photographs(5)._replace(**changes))
+
+
+def test_features_without_a_match_are_refused() -> None:
+    images = photographs(6)
+    strangers = images._replace(asked=images.asked._replace(identities=torch.full((50,), -1)))
+    with pytest.raises(ValueError, match="none of the 50 queries has a match"):
+        evaluate_features(*strangers)
 
 
 def test_average_weighs_trials_equally_and_sums_their_queries() -> None:

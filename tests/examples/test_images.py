@@ -1,3 +1,4 @@
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from reid.images import load_images
+from reid.images import ImageError, load_images, verify_images
 
 
 def write(path: Path, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
@@ -63,19 +64,76 @@ def test_progress_bar_is_shown_on_request_alone(tmp_path: Path, capsys: pytest.C
     assert "reading images" in capsys.readouterr().err
 
 
-def test_file_that_is_no_image_is_named(tmp_path: Path) -> None:
+def damaged(folder: Path) -> dict[str, str]:
+    """Write two whole images and four damaged ones; what is wrong with the latter, by their names."""
+    for name in ("whole.jpg", "whole.png", "cut.jpg", "cut.png"):
+        write(folder / name, (64, 32, 3))
+    for name in ("cut.jpg", "cut.png"):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: len(content) - len(content) // 4])
+    (folder / "text.jpg").write_bytes(b"nothing")
+    (folder / "empty.png").touch()
+    return {
+        "cut.jpg": "truncated",
+        "cut.png": "",  # Pillow's words change
+        "text.jpg": "no image",
+        "empty.png": "no image",
+        "missing.jpg": "missing",
+    }
+
+
+def paths_of(folder: Path) -> list[Path]:
+    return [folder / name for name in ("whole.jpg", *damaged(folder), "whole.png")]
+
+
+def assert_all_named(error: ImageError, folder: Path) -> None:
+    expected = damaged(folder)
+    assert {failure.path.name for failure in error.failures} == expected.keys()
+    for name, reason in expected.items():
+        assert f"{folder / name} (" in str(error)
+        assert any(failure.path.name == name and reason in failure.reason for failure in error.failures)
+    assert str(error).startswith("5 image files cannot be decoded, copy them from the data set again: ")
+
+
+def test_all_images_that_cannot_be_decoded_are_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ImageError) as caught:
+        load_images(paths_of(tmp_path), (64, 32), progress=False)
+    assert_all_named(caught.value, tmp_path)
+
+
+def test_verification_names_all_images_that_cannot_be_decoded(tmp_path: Path) -> None:
+    with pytest.raises(ImageError) as caught:
+        verify_images(paths_of(tmp_path), progress=False)
+    assert_all_named(caught.value, tmp_path)
+
+
+def test_verification_of_whole_images_passes_with_a_progress_bar(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write(tmp_path / "a.png", (4, 2, 3))
-    (tmp_path / "broken.jpg").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"broken\.jpg must be an image file, but cannot be decoded"):
-        load_images([tmp_path / "a.png", tmp_path / "broken.jpg"], (4, 2), progress=False)
+    verify_images([tmp_path / "a.png"], progress=False)
+    assert capsys.readouterr().err == ""
+    verify_images([tmp_path / "a.png"])
+    assert "checking images" in capsys.readouterr().err
 
 
-def test_truncated_image_is_named(tmp_path: Path) -> None:
+def test_verification_decodes_the_whole_image(tmp_path: Path) -> None:
+    # The header of an image that is cut off is in order: opening alone would not tell.
     write(tmp_path / "a.jpg", (64, 32, 3))
     content = (tmp_path / "a.jpg").read_bytes()
-    (tmp_path / "a.jpg").write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match=r"a\.jpg must be an image file"):
-        load_images([tmp_path / "a.jpg"], (64, 32), progress=False)
+    (tmp_path / "a.jpg").write_bytes(content[:-40])
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert image.size == (32, 64)
+    with pytest.raises(ImageError, match="truncated"):
+        verify_images([tmp_path / "a.jpg"], progress=False)
+
+
+def test_error_travels_between_processes(tmp_path: Path) -> None:
+    with pytest.raises(ImageError) as caught:
+        load_images([tmp_path / "a.jpg"], (4, 2), progress=False)
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert copy.failures == caught.value.failures
+    assert str(copy) == str(caught.value)
 
 
 @pytest.mark.parametrize("size", [(0, 4), (4, -1)])

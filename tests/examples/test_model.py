@@ -1,6 +1,8 @@
 """Tests of the example's network and its two backbones."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,8 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reid.backbone import SmallBackbone
-from reid.model import TwoStreamNetwork
-from reid.resnet import TwoStreamResNet50, load_imagenet_weights
+from reid.model import BackboneName, TwoStreamNetwork
 
 MODALITIES = torch.tensor([0, 1, 1, 0, 1])
 
@@ -21,29 +22,6 @@ def make_images(rows: int = 5) -> Tensor:
 def make_network(*, enhance: bool = True) -> TwoStreamNetwork:
     torch.manual_seed(0)
     return TwoStreamNetwork(7, enhance=enhance)
-
-
-def torchvision_resnet50_keys() -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the 320 tensors of the usual ResNet-50, from its description in the paper."""
-    norm = ("weight", "bias", "running_mean", "running_var")
-    keys: dict[str, tuple[int, ...]] = {"conv1.weight": (64, 3, 7, 7), "bn1.num_batches_tracked": ()}
-    keys |= {f"bn1.{name}": (64,) for name in norm}
-    width = 64
-    for stage, blocks in enumerate((3, 4, 6, 3), start=1):
-        narrow, wide = 32 * 2**stage, 128 * 2**stage
-        for block in range(blocks):
-            layers = {
-                "conv1": (narrow, width, 1, 1),
-                "conv2": (narrow, narrow, 3, 3),
-                "conv3": (wide, narrow, 1, 1),
-            } | ({"downsample.0": (wide, width, 1, 1)} if block == 0 else {})
-            for layer, shape in layers.items():
-                normal = layer.replace("conv", "bn").replace("downsample.0", "downsample.1")
-                keys[f"layer{stage}.{block}.{layer}.weight"] = shape
-                keys[f"layer{stage}.{block}.{normal}.num_batches_tracked"] = ()
-                keys |= {f"layer{stage}.{block}.{normal}.{name}": (shape[0],) for name in norm}
-            width = wide
-    return keys | {"fc.weight": (1000, 2048), "fc.bias": (1000,)}
 
 
 def test_small_network_gives_every_output_in_its_shape() -> None:
@@ -133,29 +111,25 @@ def test_a_checkpoint_resumes_to_the_bit(tmp_path: Path) -> None:
     assert torch.equal(other(make_images(4), MODALITIES[:4]).logits, expected.logits)
 
 
-def test_resnet_takes_the_weights_of_an_ordinary_one_into_both_stems(tmp_path: Path) -> None:
-    shapes = torchvision_resnet50_keys()
-    assert len(shapes) == 320
-    weights = {
-        name: torch.full(shape, float(index), dtype=torch.int64 if shape == () else torch.float32)
-        for index, (name, shape) in enumerate(shapes.items())
-    }
-    torch.save(weights, tmp_path / "resnet50.pth")
-    network = TwoStreamResNet50()
-    load_imagenet_weights(network, tmp_path / "resnet50.pth")
-    state = network.state_dict()
-    for name, value in weights.items():
-        if name.startswith(("conv1", "bn1")):
-            assert torch.equal(state[f"stem.branches.0.{name}"], value)
-            assert torch.equal(state[f"stem.branches.1.{name}"], value)
-        elif not name.startswith("fc"):
-            assert torch.equal(state[name], value)
+@pytest.mark.parametrize("backbone", ["small", "resnet50"])
+@pytest.mark.parametrize("private_stages", [0, 2, 4])
+def test_private_stages_learn_from_their_modality_alone(backbone: BackboneName, private_stages: int) -> None:
+    network = TwoStreamNetwork(7, backbone=backbone, enhance=False, private_stages=private_stages).backbone
+    images = torch.randn(2, 3, 32, 16, generator=torch.Generator().manual_seed(0))
+    torch.autograd.backward(network(images, torch.tensor([1, 1])).square().sum())
+    unused = {name for name, parameter in network.named_parameters() if parameter.grad is None}
+    other = {name for name, _ in network.named_parameters() if name.startswith("stem.branches.0.")}
+    assert unused == other
+    shared = [name for name, _ in network.named_parameters() if not name.startswith("stem.")]
+    stages = {".".join(name.split(".")[: 2 if backbone == "small" else 1]) for name in shared}
+    assert len(stages) == 4 - private_stages
 
 
-def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
-    torch.save({"conv1.weight": torch.ones(64, 3, 7, 7)}, tmp_path / "other.pth")
-    with pytest.raises(ValueError, match=r"other.pth must hold the state dict of a ResNet-50: "):
-        load_imagenet_weights(TwoStreamResNet50(), tmp_path / "other.pth")
+def test_more_private_stages_than_there_are_are_refused() -> None:
+    with pytest.raises(ValueError, match="private_stages must be 0 to 4, got 5"):
+        TwoStreamNetwork(7, private_stages=5)
+    with pytest.raises(ValueError, match="private_stages must be 0 to 4, got 5"):
+        TwoStreamNetwork(7, backbone="resnet50", private_stages=5)
 
 
 def test_resnet_keeps_the_resolution_of_its_last_stage() -> None:
@@ -164,6 +138,24 @@ def test_resnet_keeps_the_resolution_of_its_last_stage() -> None:
         images, modalities = make_images(2), torch.tensor([1, 0])
         assert network.backbone(images, modalities).shape == (2, 2048, 4, 2)
         assert network(images, modalities).embedding.shape == (2, 2048)
+
+
+# The compiler looks at the gradient of what it is given, and hides the warning about that from all but this suite.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_compiling_the_shared_part_changes_neither_names_nor_outputs() -> None:
+    plain, compiled = make_network(), make_network()
+    seen = []
+
+    def watch(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+        seen.append(graph)
+        return graph.forward
+
+    compiled.compile_shared(backend=watch)
+    found, expected = (network(make_images(), MODALITIES) for network in (compiled, plain))
+    torch.testing.assert_close(found.embedding, expected.embedding)
+    torch.testing.assert_close(found.enhanced.logits, expected.enhanced.logits)
+    assert compiled.state_dict().keys() == plain.state_dict().keys()
+    assert len(seen) == 4 + 3  # the blocks of the trunk; the pooling, the head and the enhancer: each is one graph
 
 
 def test_an_unknown_backbone_is_refused() -> None:

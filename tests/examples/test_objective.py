@@ -1,5 +1,7 @@
 """Tests of reid.objective and reid.methods: every term against the loss that it stands for."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -7,7 +9,7 @@ from torch.nn import functional
 
 import modinv
 from modinv.modules import EnhancedFeatures
-from reid.methods import METHODS
+from reid.methods import ABLATION, METHODS
 from reid.model import Outputs
 from reid.objective import Objective
 
@@ -41,8 +43,8 @@ def expected_terms() -> dict[str, Tensor]:
     }
 
 
-def test_methods_build_on_each_other() -> None:
-    assert {name: list(method.terms) for name, method in METHODS.items()} == {
+def test_methods_of_the_ablation_build_on_each_other() -> None:
+    assert {name: list(METHODS[name].terms) for name in ABLATION} == {
         "baseline": ["triplet"],
         "enhancing": ["triplet", "intra_modality"],
         "consistency": ["triplet", "distribution"],
@@ -56,7 +58,43 @@ def test_methods_have_titles_of_their_own() -> None:
     assert len({method.title for method in METHODS.values()}) == len(METHODS)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("consistency-jeffreys", {"divergence": "jeffreys", "shrinkage": 0.1}),
+        ("consistency-moments", {"divergence": "moments"}),
+        ("consistency-diagonal", {"covariance": "diagonal"}),
+    ],
+)
+def test_other_consistency_losses_differ_in_what_their_names_say(name: str, options: Any) -> None:
+    given = outputs()
+    expected = modinv.GaussianDistributionConsistencyLoss(**options)(given.embedding, LABELS, MODALITIES)
+    terms = Objective(METHODS[name]).terms(outputs(), LABELS, MODALITIES)
+    torch.testing.assert_close(terms.distribution, expected, rtol=1e-12, atol=1e-12)
+    assert METHODS[name].terms["distribution"][:2] == METHODS["consistency"].terms["distribution"][:2]
+
+
+def test_memory_joins_the_rows_of_earlier_batches() -> None:
+    objective = Objective(METHODS["consistency-memory"])
+    first, second = outputs(), outputs()
+    second = second._replace(embedding=second.embedding + MODALITIES[:, None])
+    objective.terms(first, LABELS, MODALITIES)
+    together = torch.cat([second.embedding, first.embedding])
+    expected = modinv.GaussianDistributionConsistencyLoss()(together, LABELS.repeat(2), MODALITIES.repeat(2))
+    found = objective.terms(second, LABELS, MODALITIES).distribution
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_half_precision_is_computed_in_single() -> None:
+    given = outputs()
+    halves = given._replace(logits=given.logits.to(torch.bfloat16), features=given.features.to(torch.bfloat16))
+    terms = Objective(METHODS["baseline"]).terms(halves, LABELS, MODALITIES)
+    assert terms.identity.dtype == torch.float32
+    expected = functional.cross_entropy(halves.logits.float(), LABELS)
+    torch.testing.assert_close(terms.identity, expected, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("name", ABLATION)
 def test_terms_are_those_of_the_method_and_equal_the_losses_alone(name: str) -> None:
     terms = Objective(METHODS[name]).terms(outputs(), LABELS, MODALITIES)._asdict()
     terms.pop("total")

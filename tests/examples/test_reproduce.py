@@ -1,41 +1,41 @@
-"""Tests of the script examples/reproduce_sysu.py and the rooms that only it needs, on the smallest data set."""
+"""Tests of the script examples/reproduce_sysu.py and the rooms that only it needs, on the smallest data sets."""
 
+import csv
 import json
-import os
-import signal
-import subprocess
+import shutil
 import sys
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import scipy.stats
 import torch
 
 import modinv
 import reproduce_sysu
-from reid import parallel
-from reid.arguments import parse, settings_of, synthetic_data
+from examples.tiny_training import content
+from reid.arguments import methods_of, parse, seeds_of
 from reid.checkpoint import ResumeError
 from reid.comparison import difference_table, paired_differences
-from reid.engine import Stopped, TrainingOptions
 from reid.evaluation import Scores
-from reid.experiment import Settings, Task, describe
-from reid.methods import METHODS
+from reid.methods import ABLATION, METHODS
+from reid.options import TrainingOptions
 from reid.parallel import run_tasks
+from reid.presets import settings_of, synthetic_data
+from reid.reading import Source
 from reid.results import Provenance, Row, Run, write_results
 from reid.resumption import read_runs
-from reid.stopping import request_on_interrupt
+from reid.selection import TEST_WARNING
+from reid.settings import Settings, Task, describe
 
 TASKS = (Task("baseline", 0), Task("both", 1))
+QUICK = ["--smoke", "--no-report", "--steps", "2", "--method", "baseline"]
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One working folder, so that the data set is made once."""
+    """One working folder, so that the data sets are made once."""
     return tmp_path_factory.mktemp("home")
 
 
@@ -46,7 +46,7 @@ def _at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def smoke_settings() -> Settings:
     training = TrainingOptions(steps=3, identities=4, images=2)
-    return Settings(synthetic_data(smoke=True), (32, 16), training=training)
+    return Settings(Source(synthetic_data(smoke=True)), (32, 16), training=training)
 
 
 def stored(name: str) -> Any:
@@ -65,54 +65,154 @@ def same(one: Run, other: Run) -> bool:
     )
 
 
-def test_smoke_run_prints_the_table_that_it_writes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_smoke_run_prints_the_table_that_it_writes_and_leaves_a_report(capsys: pytest.CaptureFixture[str]) -> None:
     assert reproduce_sysu.main(["--smoke"]) == 0
-    results = stored("smoke-full")
-    assert "\n".join(results["table"]) in capsys.readouterr().out
+    results, printed = stored("smoke-full"), capsys.readouterr().out
+    assert "\n".join(results["table"]) in printed
     (row,) = results["rows"]
     assert row["method"] == METHODS["full"].title
     assert [run["num_trials"] for run in row["runs"]] == [10]
+    assert "report in runs/smoke-full/report.html" in printed
+    assert Path("runs/smoke-full/report.html").is_file()
+
+
+def test_report_that_cannot_be_made_does_not_fail_the_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(folder: Path) -> Path:
+        raise MemoryError("too large")
+
+    monkeypatch.setattr("reid.report.write_report", fail)
+    assert reproduce_sysu.main([argument for argument in QUICK if argument != "--no-report"]) == 0
+    assert "no report could be made (MemoryError: too large); the results are not affected." in capsys.readouterr().out
 
 
 def test_results_tell_how_they_were_made() -> None:
-    assert reproduce_sysu.main(["--smoke", "--gallery", "agw", "--mode", "indoor", "--name", "told"]) == 0
+    command = ["--smoke", "--no-report", "--gallery", "agw", "--mode", "indoor", "--name", "told"]
+    assert reproduce_sysu.main([*command, "--schedule", "step", "--warmup", "0.2", "--clip-norm", "3"]) == 0
     provenance = stored("told")["provenance"]
     assert (provenance["gallery"], provenance["mode"], provenance["shots"]) == ("agw", "indoor", 1)
+    assert (provenance["direction"], provenance["trials"], provenance["cmc"]) == ("infrared-to-visible", 10, "identity")
     options = provenance["options"]
     assert (options["steps"], options["gray"], options["size"], options["synthetic"]) == (8, 0.5, [32, 16], True)
+    assert (options["schedule"], options["warmup"], options["clip_norm"], options["processes"]) == ("step", 0.2, 3.0, 1)
+    assert (options["precision"], options["select"]) == ("float32", "last")
     assert options["methods"]["full"]["distribution"].startswith(
         "2.0 x GaussianDistributionConsistencyLoss(divergence='wasserstein', covariance='full'"
     )
     assert provenance["versions"]["modinv"] == modinv.__version__
 
 
-def test_log_holds_every_term(home: Path) -> None:
-    assert reproduce_sysu.main(["--smoke", "--steps", "25", "--method", "both"]) == 0
-    (line,) = (home / "runs/smoke-both/both-seed0.log").read_text(encoding="utf-8").splitlines()
-    names = ["step", "total", "identity", "enhanced_identity", "triplet", "intra_modality", "distribution"]
-    assert list(json.loads(line)) == names
+def test_a_run_leaves_what_the_report_reads(home: Path) -> None:
+    assert reproduce_sysu.main([*QUICK, "--steps", "20", "--name", "left"]) == 0
+    folder = home / "runs" / "left"
+    with (folder / "baseline-seed0.csv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["step"] for line in lines] == ["14", "20"]
+    head = ["epoch", "step", "seconds", "learning_rate", "gradient_norm", "modality_gap"]
+    assert list(lines[0])[:6] == head
+    assert list(lines[0])[-3:] == ["total", "identity", "triplet"]
+    with np.load(folder / "baseline-seed0.npz") as file:
+        embeddings = {name: file[name] for name in file}
+    assert embeddings["before"].shape == embeddings["after"].shape
+    assert not np.allclose(embeddings["before"], embeddings["after"])
+    assert all((Path("data/synthetic-sysu-smoke") / path).is_file() for path in embeddings["paths"])
 
 
 def test_equal_commands_give_equal_scores() -> None:
     scores = []
     for name in ("once", "twice"):
-        assert reproduce_sysu.main(["--smoke", "--method", "baseline", "--name", name]) == 0
+        assert reproduce_sysu.main([*QUICK, "--deterministic", "--name", name]) == 0
         scores.append(stored(name)["rows"])
-    assert scores[0] == scores[1]
+    assert [run["trials"] for run in scores[0][0]["runs"]] == [run["trials"] for run in scores[1][0]["runs"]]
+
+
+def test_regdb_is_trained_and_scored_by_its_protocol(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["--data-set", "regdb", "--split", "3", "--direction", "infrared-to-visible"]
+    assert reproduce_sysu.main([*QUICK, *command]) == 0
+    results = stored("smoke-regdb-split3-baseline")
+    provenance = results["provenance"]
+    assert (provenance["protocol"], provenance["direction"]) == ("RegDB, split 3", "infrared-to-visible")
+    assert (provenance["gallery"], provenance["shots"], provenance["trials"]) == (None, None, 1)
+    assert provenance["options"]["split"] == 3
+    assert results["rows"][0]["runs"][0]["mean"]["num_queries"] == 4 * 3
+
+
+def test_llcm_is_trained_and_scored_by_its_protocol() -> None:
+    for roles in ("named", "published"):
+        command = ["--data-set", "llcm", "--roles", roles, "--name", roles]
+        assert reproduce_sysu.main([*QUICK, *command]) == 0
+    named, published = (stored(roles) for roles in ("named", "published"))
+    assert (named["provenance"]["protocol"], named["provenance"]["roles"]) == ("LLCM", "named")
+    assert named["provenance"]["options"]["roles"] == "named"
+    queries = [results["rows"][0]["runs"][0]["mean"]["num_queries"] for results in (named, published)]
+    assert queries[0] > queries[1]  # the published code lets the single images ask
+
+
+def test_cached_images_give_the_same_scores(tmp_path: Path) -> None:
+    assert reproduce_sysu.main([*QUICK, "--name", "memory"]) == 0
+    assert reproduce_sysu.main([*QUICK, "--name", "cache", "--cache", str(tmp_path / "cache")]) == 0
+    assert any((tmp_path / "cache").iterdir())
+    trials = [stored(name)["rows"][0]["runs"][0]["trials"] for name in ("memory", "cache")]
+    assert trials[0] == trials[1]
+
+
+def test_epoch_chosen_on_validation_identities_trains_on_the_others() -> None:
+    command = ["--smoke", "--no-report", "--method", "baseline", "--steps", "24", "--evaluate-every", "2"]
+    assert reproduce_sysu.main([*command, "--select", "validation", "--name", "validated"]) == 0
+    folder = Path("runs/validated")
+    last, best = content(folder / "baseline-seed0.pt"), content(folder / "baseline-seed0-best.pt")
+    assert len(last["model"]["head.classifier.weight"]) == 8  # of ten that could be trained on
+    assert last["best"]["step"] == best["step"]
+    assert best["step"] in (22, 24)  # an epoch has eleven steps; the second one, and the end
+    results = stored("validated")
+    assert results["rows"][0]["method"] == "baseline"
+    assert "warning" not in results["provenance"]["options"]
+
+
+def test_epoch_chosen_on_the_test_set_is_told_loudly(capsys: pytest.CaptureFixture[str]) -> None:
+    assert reproduce_sysu.main([*QUICK, "--select-on-test", "--name", "cheating"]) == 0
+    results, printed = stored("cheating"), capsys.readouterr().out
+    assert results["rows"][0]["method"] == "baseline [epoch chosen on TEST]"
+    assert "[epoch chosen on TEST]" in "\n".join(results["table"])
+    assert results["provenance"]["options"]["warning"] == TEST_WARNING
+    assert printed.count(TEST_WARNING) == 2  # before and after
+    assert reproduce_sysu.main([*QUICK, "--select-on-test", "--name", "cheating", "--resume"]) == 0
+    assert "0 of 1 models to train" in capsys.readouterr().out
+
+
+def test_ways_to_select_exclude_each_other() -> None:
+    with pytest.raises(SystemExit, match="2"):
+        parse(["--select", "validation", "--select-on-test"])
 
 
 def test_interrupted_ablation_trains_only_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["--smoke", "--steps", "2", "--ablation", "--seeds"]
+    command = ["--smoke", "--no-report", "--steps", "2", "--ablation", "--seeds"]
     assert reproduce_sysu.main([*command, "1"]) == 0
     first = stored("smoke-ablation")["rows"]
     assert reproduce_sysu.main([*command, "2", "--resume"]) == 0
     rows = stored("smoke-ablation")["rows"]
-    assert [row["method"] for row in rows] == [method.title for method in METHODS.values()]
-    assert [[run["seed"] for run in row["runs"]] for row in rows] == [[0, 1]] * len(METHODS)
+    assert [row["method"] for row in rows] == [METHODS[name].title for name in ABLATION]
+    assert [[run["seed"] for run in row["runs"]] for row in rows] == [[0, 1]] * len(ABLATION)
     assert [row["runs"][:1] for row in rows] == [row["runs"] for row in first]
     printed = capsys.readouterr().out
-    assert f"{len(METHODS)} of {2 * len(METHODS)} models to train, 2 steps each" in printed
+    assert f"{len(ABLATION)} of {2 * len(ABLATION)} models to train, 2 steps each" in printed
     assert "minus baseline" in printed
+
+
+def test_methods_are_those_that_are_asked_for() -> None:
+    assert methods_of(parse(["--ablation"])) == ABLATION
+    assert methods_of(parse(["--method", "both"])) == ("both",)
+    asked = parse(["--ablation", "--methods", "consistency-moments,baseline"])
+    assert methods_of(asked) == ("baseline", "consistency-moments")  # in the order of the table
+    assert (len(seeds_of(asked)), len(seeds_of(parse([])))) == (5, 1)
+    assert list(seeds_of(parse(["--seed", "3", "--seeds", "2"]))) == [3, 4]
+
+
+def test_every_method_beside_the_ablation_is_trained_when_it_is_asked_for() -> None:
+    others = [name for name in METHODS if name not in ABLATION]
+    assert reproduce_sysu.main([*QUICK, "--methods", ",".join(others), "--name", "others"]) == 0
+    assert [row["method"] for row in stored("others")["rows"]] == [METHODS[name].title for name in others]
 
 
 def test_ablation_is_not_overwritten(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,8 +225,8 @@ def test_ablation_is_not_overwritten(home: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_resuming_with_other_options_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["--smoke", "--method", "baseline", "--name", "other"]
-    assert reproduce_sysu.main([*command, "--steps", "2"]) == 0
+    command = [*QUICK, "--name", "other"]
+    assert reproduce_sysu.main(command) == 0
     assert reproduce_sysu.main([*command, "--steps", "3", "--resume"]) == 2
     assert "results.json was made with steps 2 (now 3)" in capsys.readouterr().err
     Path("runs/other/results.json").unlink()
@@ -137,12 +237,14 @@ def test_resuming_with_other_options_is_refused(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--data", "nowhere"], "nowhere is not a folder: expected the folders cam1 to cam6"),
+        (["--data", "nowhere"], "nowhere is not a folder"),
         (["--data", "empty"], "empty is not laid out as SYSU-MM01"),
         (["--data", "empty", "--workers", "2"], "empty is not laid out as SYSU-MM01"),
+        (["--data", "empty", "--data-set", "regdb"], "RegDB"),
         (["--smoke", "--weights", "weights.pt"], "--weights are those of ResNet-50"),
         (["--smoke", "--backbone", "resnet50", "--weights", "no.pt"], "no.pt"),
         (["--smoke", "--device", "abacus"], "--device abacus cannot be used here"),
+        (["--smoke", "--gallery", "agw", "--shots", "10"], "use gallery='official'"),
     ],
 )
 def test_what_cannot_be_done_gets_a_message_and_exit_code_two(
@@ -156,27 +258,82 @@ def test_what_cannot_be_done_gets_a_message_and_exit_code_two(
     assert "Traceback" not in error
 
 
-def test_data_of_the_layout_are_read_by_name() -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_broken_images_are_all_named_before_training(
+    workers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = synthetic_data("regdb", smoke=True)
+    copy = tmp_path / "regdb"
+    shutil.copytree(folder, copy)
+    broken = sorted(copy.rglob("*.bmp"))[:2]
+    for path in broken:
+        path.write_bytes(b"BM")
+    assert reproduce_sysu.main([*QUICK, "--data-set", "regdb", "--data", str(copy), "--workers", workers]) == 2
+    captured = capsys.readouterr()
+    assert all(str(path) in captured.err for path in broken)
+    assert "models to train" not in captured.out
+
+
+def test_missing_tensorboard_is_told_before_training(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    assert reproduce_sysu.main([*QUICK, "--tensorboard"]) == 2
+    captured = capsys.readouterr()
+    assert "--tensorboard needs the package tensorboard" in captured.err
+    assert "models to train" not in captured.out
+
+
+def test_data_of_the_layout_are_read_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     folder = synthetic_data(smoke=True)
-    command = ["--data", str(folder), "--size", "32", "16", "--steps", "1", "--method", "baseline"]
-    assert reproduce_sysu.main(command) == 0
-    assert stored("synthetic-smoke-baseline")["provenance"]["dataset"] == folder.as_posix()
+    assert reproduce_sysu.main([*QUICK, "--data", str(folder), "--steps", "1", "--name", "named"]) == 0
+    assert stored("named")["provenance"]["dataset"] == folder.as_posix()
+    assert "found 10 identities" in capsys.readouterr().out  # what it lacks to be the real one
 
 
 def test_defaults_follow_the_backbone() -> None:
-    chosen = parse(["--backbone", "resnet50", "--data", "somewhere"])
-    settings = settings_of(chosen)
+    settings = settings_of(parse(["--backbone", "resnet50", "--data", "somewhere"]))
     assert (settings.size, settings.training.steps, settings.training.learning_rate) == ((288, 144), 24_000, 3.5e-4)
     assert settings.training.augmentation.padding == 10
-    changed = ["--size", "128", "64", "--steps", "9", "--learning-rate", "0.1"]
+    changed = ["--size", "128", "64", "--steps", "9", "--learning-rate", "0.1", "--identities", "6", "--images", "8"]
     settings = settings_of(parse(["--data", "somewhere", *changed]))
     assert (settings.size, settings.training.steps, settings.training.learning_rate) == ((128, 64), 9, 0.1)
+    assert (settings.training.identities, settings.training.images) == (6, 8)
 
 
-@pytest.mark.parametrize("arguments", [["--seeds", "0"], ["--steps", "-1"], ["--method", "best"], ["--mode", "none"]])
+def test_augmentation_by_channels_exchanges_and_grays_a_third_each() -> None:
+    gray, channels = (
+        settings_of(parse(["--data", "somewhere", "--augmentation", name])).training.augmentation
+        for name in ("gray", "channels")
+    )
+    assert gray == TrainingOptions().augmentation
+    assert (channels.gray, channels.exchange, channels.adaptive_gray) == (0.0, 1 / 3, 1 / 3)
+    assert (channels.padding, channels.erase) == (gray.padding, gray.erase)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["--seeds", "0"], ["--steps", "-1"], ["--method", "best"], ["--methods", "baseline,best"]),
+        *(["--mode", "none"], ["--split", "11"], ["--shots", "5"], ["--precision", "int8"], ["--clip-norm", "0"]),
+        *(["--warmup", "1.5"], ["--private-stages", "5"]),
+    ],
+)
 def test_impossible_arguments_are_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         parse(arguments)
+
+
+def test_what_changes_no_number_is_not_compared_when_a_run_goes_on() -> None:
+    settings = smoke_settings()
+    moved = settings._replace(
+        cache=Path("cache"), tensorboard=True, training=settings.training._replace(checkpoint_every=7)
+    )
+    assert describe(moved, ["baseline"]) == describe(settings, ["baseline"])
+    other = settings._replace(source=settings.source._replace(shots=10))
+    assert describe(other, ["baseline"]) != describe(settings, ["baseline"])
+    idle = settings._replace(source=settings.source._replace(split=4))  # SYSU-MM01 has none
+    assert describe(idle, ["baseline"]) == describe(settings, ["baseline"])
 
 
 def test_parallel_processes_give_the_same_scores(tmp_path: Path) -> None:
@@ -186,60 +343,6 @@ def test_parallel_processes_give_the_same_scores(tmp_path: Path) -> None:
     beside = dict(run_tasks(TASKS, settings, tmp_path / "beside", workers=2))
     assert alone.keys() == beside.keys() == set(TASKS)
     assert all(same(alone[task], beside[task]) for task in TASKS)
-
-
-def test_interrupt_leaves_a_checkpoint_from_which_the_run_goes_on(home: Path) -> None:
-    command = [sys.executable, reproduce_sysu.__file__, "--smoke", "--steps", "60", "--method", "baseline"]
-    command += ["--name", "cut"]
-    synthetic_data(smoke=True)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    log = home / "runs/cut/baseline-seed0.log"
-    deadline = time.monotonic() + 60
-    while not (log.is_file() and log.stat().st_size) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert printed.splitlines()[-1].endswith("go on with the same command and --resume.")
-    assert "Traceback" not in printed
-    assert 25 <= torch.load(home / "runs/cut/baseline-seed0.pt", weights_only=True)["step"] < 60
-    assert reproduce_sysu.main([*command[2:], "--resume"]) == 0
-    assert reproduce_sysu.main([*command[2:-1], "straight"]) == 0
-    assert stored("cut")["rows"][0]["runs"][0]["trials"] == stored("straight")["rows"][0]["runs"][0]["trials"]
-
-
-@pytest.fixture
-def _interruptible() -> Iterator[None]:
-    """Python's own handler of Ctrl-C: a process that a script starts in the background ignores the signal."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("_interruptible")
-def test_first_interrupt_raises_the_flag_and_the_second_an_exception() -> None:
-    flag = threading.Event()
-    with request_on_interrupt(flag):
-        signal.raise_signal(signal.SIGINT)
-        assert flag.is_set()
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-def test_interrupt_after_the_last_step_keeps_the_model_and_stops_before_the_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(task: Task, *_: object, **__: object) -> Run:
-        signal.raise_signal(signal.SIGINT)
-        return run_record(task.seed, 0.5, 0.5)
-
-    monkeypatch.setattr(parallel, "run_task", interrupted)
-    runs = run_tasks(TASKS, smoke_settings(), tmp_path)
-    assert next(runs)[0] == TASKS[0]
-    with pytest.raises(Stopped):
-        next(runs)
 
 
 def test_results_are_read_back_as_they_were_written(tmp_path: Path) -> None:
@@ -292,6 +395,11 @@ def test_difference_is_significant_when_its_interval_leaves_zero_out() -> None:
         "minus baseline          mean ± sd  95 % interval  seeds",
         "better          mAP  +2.10 ± 0.10  +1.85 … +2.35      3",
     ]
+
+
+def test_differences_are_named_after_the_first_row() -> None:
+    rows = [Row(name, tuple(run_record(seed, 0.3, 0.4 + seed / 100) for seed in range(2))) for name in ("one", "two")]
+    assert difference_table(paired_differences(rows)).startswith("minus one ")
 
 
 def test_one_common_seed_gives_no_difference() -> None:

@@ -1,8 +1,10 @@
 """Tests of reid.results: tables compared letter by letter, and a results file read back."""
 
+import errno
 import hashlib
 import json
 import math
+import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,18 @@ import torch
 
 import modinv
 from reid.evaluation import Scores
-from reid.results import Provenance, Row, Run, markdown_table, sha256, text_table, versions, write_results
+from reid.results import (
+    Provenance,
+    Row,
+    Run,
+    markdown_table,
+    sha256,
+    text_table,
+    versions,
+    write_evaluation,
+    write_results,
+)
+from reid.whole_file import NotWrittenError
 
 
 def scores(first: float, precision: float = 0.5) -> Scores:
@@ -97,6 +110,13 @@ def test_results_file_holds_every_score_and_where_it_comes_from(tmp_path: Path) 
         "metric": "cosine",
         "normalisation": "L2",
         "options": {"epochs": 2, "data": "data/sysu"},
+        "direction": "infrared-to-visible",
+        "roles": None,
+        "trials": 10,
+        "cmc": "identity",
+        "flip": False,
+        "reranking": None,
+        "files": {},
         "versions": versions(),
     }
     (record,) = content["rows"][0]["runs"]
@@ -139,17 +159,44 @@ def test_results_that_cannot_be_written_leave_the_old_file_alone(
 
 
 def test_write_that_breaks_off_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full_disk(path: Path, text: str, encoding: str) -> None:
-        with path.open("w", encoding=encoding) as file:
-            file.write(text[:10])
-        raise OSError("no space left on device")
+    def full_disk(number: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     path = tmp_path / "results.json"
     write_results(path, rows(), provenance(take=1))
-    monkeypatch.setattr(Path, "write_text", full_disk)
-    with pytest.raises(OSError, match="no space left"):
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(NotWrittenError, match=r"results\.json could not be written"):
         write_results(path, rows(), provenance(take=2))
     assert json.loads(path.read_text(encoding="utf-8"))["provenance"]["options"] == {"take": 1}
+
+
+def test_evaluation_file_holds_the_means_over_the_trials_and_each_trial(tmp_path: Path) -> None:
+    path = tmp_path / "scores" / "out.json"
+    write_evaluation(path, [scores(0.4, 0.1), scores(0.6, 0.3)], provenance()._replace(trials=2), "a\nb")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    names = ("rank1", "rank5", "rank10", "rank20", "mAP", "mINP")
+    assert [content[name] for name in names] == [0.5, 1.0, 1.0, 1.0, 0.2, 0.25]
+    assert [[trial[name] for name in names[:5]] for trial in content["trials"]] == [
+        [0.4, 1, 1, 1, 0.1],
+        [0.6, 1, 1, 1, 0.3],
+    ]
+    assert content["trials"][1]["cmc"] == scores(0.6).cmc.tolist()
+    assert (content["num_queries"], content["num_valid_queries"]) == (8, 7)
+    assert (content["provenance"]["trials"], content["provenance"]["versions"]) == (2, versions())
+    assert content["table"] == ["a", "b"]
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_number_of_queries_is_the_mean_where_trials_differ(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    write_evaluation(path, [scores(0.4), scores(0.4)._replace(num_valid_queries=4)], provenance(), "")
+    assert json.loads(path.read_text(encoding="utf-8"))["num_valid_queries"] == 5.5
+
+
+def test_evaluation_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at least one trial"):
+        write_evaluation(tmp_path / "out.json", [], provenance(), "")
+    assert not any(tmp_path.iterdir())
 
 
 def test_versions_name_what_computed_the_numbers() -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from reid.sampler import CrossModalityPKSampler
+from reid.sampler import CrossModalityPKSampler, Share
 
 IDENTITIES, VISIBLE_IMAGES, INFRARED_IMAGES = 11, 9, 6
 LABELS = np.repeat(np.arange(IDENTITIES) * 7 - 3, VISIBLE_IMAGES + INFRARED_IMAGES)
@@ -163,3 +163,148 @@ def test_labels_and_modalities_of_different_lengths_are_refused() -> None:
 def test_number_that_is_not_positive_is_refused_by_name(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be at least 1, but is 0"):
         sampler(**{name: 0})
+
+
+def test_batches_are_those_that_the_documented_results_were_made_with() -> None:
+    labels = [0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 2]
+    modalities = [0, 0, 0, 1, 1, 0, 1, 1, 0, 0, 0, 1, 0, 1]
+    drawn = CrossModalityPKSampler(labels, modalities, identities=2, images=2, batches=3, seed=4)
+    drawn.set_epoch(1)
+    assert list(drawn) == [[12, 10, 8, 5, 11, 13, 6, 7], [2, 0, 9, 5, 4, 3, 6, 7], [12, 10, 1, 0, 13, 11, 4, 3]]
+
+
+def ranks(world_size: int, *, identities: int = 4, images: int = 3) -> list[CrossModalityPKSampler]:
+    return [
+        CrossModalityPKSampler(
+            LABELS, MODALITIES, identities=identities, images=images, batches=5, rank=rank, world_size=world_size
+        )
+        for rank in range(world_size)
+    ]
+
+
+def together(shares: tuple[Share, ...]) -> list[int]:
+    """Put the rows of all ranks where they say that they stand."""
+    whole = [-1] * shares[0].total
+    for share in shares:
+        for row, position in zip(share.rows, share.positions, strict=True):
+            assert whole[position] == -1
+            whole[position] = row
+    return whole
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 4, 5, 7, 12, 15])
+def test_ranks_draw_together_what_one_process_draws(world_size: int) -> None:
+    shares = zip(*(drawn.shares() for drawn in ranks(world_size)), strict=True)
+    assert [together(share) for share in shares] == list(sampler(batches=5))
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 4])
+def test_rank_has_whole_identities_and_as_many_as_the_others_or_one_more(world_size: int) -> None:
+    for batch in zip(*ranks(world_size), strict=True):
+        counts = [len(set(LABELS[rows].tolist())) for rows in batch]
+        assert sum(counts) == 4
+        assert max(counts) - min(counts) <= 1
+        assert [len(rows) for rows in batch] == [count * 3 * 2 for count in counts]
+
+
+@pytest.mark.parametrize("world_size", [5, 7, 12])
+def test_images_of_an_identity_are_parted_where_ranks_outnumber_identities(world_size: int) -> None:
+    for batch in zip(*ranks(world_size), strict=True):
+        sizes = [len(rows) for rows in batch]
+        assert min(sizes) >= 2
+        assert max(sizes) - min(sizes) <= 2
+        for rows in batch:  # every rank has both modalities
+            assert MODALITIES[rows].mean() == 0.5
+
+
+def test_ranks_beyond_the_images_of_a_batch_have_none() -> None:
+    sizes = [len(next(iter(drawn))) for drawn in ranks(15)]
+    assert sorted(sizes) == [0] * 3 + [2] * 12
+
+
+def test_ranks_agree_on_the_length() -> None:
+    assert {len(drawn) for drawn in ranks(3)} == {5}
+    lengths = [
+        len(CrossModalityPKSampler(LABELS, MODALITIES, identities=4, images=3, rank=rank, world_size=2))
+        for rank in range(2)
+    ]
+    assert lengths == [len(sampler(batches=None))] * 2
+
+
+def test_ranks_share_batches_of_incomplete_identities() -> None:
+    labels, modalities = [0, 0, 1, 1, 2, 3], [0, 1, 0, 1, 0, 1]
+    drawn = [
+        CrossModalityPKSampler(labels, modalities, identities=4, images=2, batches=9, rank=rank, world_size=2)
+        for rank in range(2)
+    ]
+    for batch in zip(*drawn, strict=True):
+        assert Counter(batch[0] + batch[1]) == dict.fromkeys(range(6), 2)
+        assert [len({labels[row] for row in rows}) for rows in batch] == [2, 2]
+
+
+@pytest.mark.parametrize("position", [0, 1, 7, 20])
+def test_sampler_goes_on_where_another_one_was(position: int) -> None:
+    first = sampler()
+    first.set_epoch(3)
+    batches = iter(first)
+    before = [next(batches) for _ in range(position)]
+    second = sampler()
+    second.load_state_dict(first.state_dict())
+    first.set_epoch(3)
+    assert before + list(second) == list(first)
+
+
+def test_loaded_position_is_of_one_epoch_only() -> None:
+    drawn = sampler()
+    drawn.load_state_dict({"epoch": 2, "position": 5})
+    drawn.set_epoch(2)  # which a training loop that goes on says again
+    assert len(list(drawn)) == 15
+    assert len(list(drawn)) == 20
+    drawn.load_state_dict({"epoch": 2, "position": 5})
+    drawn.set_epoch(3)
+    assert len(list(drawn)) == 20
+
+
+def test_state_counts_the_batches_that_were_given() -> None:
+    drawn = sampler()
+    drawn.set_epoch(4)
+    assert drawn.state_dict() == {"epoch": 4, "position": 0}
+    for number, _ in enumerate(drawn, start=1):
+        assert drawn.state_dict() == {"epoch": 4, "position": number}
+    drawn.load_state_dict({"epoch": 4, "position": 18})
+    assert drawn.state_dict() == {"epoch": 4, "position": 18}
+    next(iter(drawn))
+    assert drawn.state_dict() == {"epoch": 4, "position": 19}
+    drawn.set_epoch(5)
+    assert drawn.state_dict() == {"epoch": 5, "position": 0}
+
+
+def test_ranks_go_on_together() -> None:
+    states = []
+    for drawn in ranks(3):
+        batches = drawn.shares()
+        next(batches)
+        next(batches)
+        states.append(drawn.state_dict())
+    resumed = ranks(3)
+    for drawn, state in zip(resumed, states, strict=True):
+        drawn.load_state_dict(state)
+    rest = [together(share) for share in zip(*(drawn.shares() for drawn in resumed), strict=True)]
+    assert rest == list(sampler(batches=5))[2:]
+
+
+@pytest.mark.parametrize("position", [-1, 21])
+def test_position_beyond_the_epoch_is_refused(position: int) -> None:
+    with pytest.raises(ValueError, match=f"position must be from 0 to the 20 batches of an epoch, but is {position}"):
+        sampler().load_state_dict({"epoch": 0, "position": position})
+
+
+@pytest.mark.parametrize("rank", [-1, 2])
+def test_rank_beyond_the_processes_is_refused(rank: int) -> None:
+    with pytest.raises(ValueError, match=f"rank must be from 0 to 1, but is {rank}"):
+        CrossModalityPKSampler(LABELS, MODALITIES, rank=rank, world_size=2)
+
+
+def test_world_size_that_is_not_positive_is_refused() -> None:
+    with pytest.raises(ValueError, match="world_size must be at least 1, but is 0"):
+        CrossModalityPKSampler(LABELS, MODALITIES, world_size=0)

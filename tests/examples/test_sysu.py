@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import scipy.io
 
-from reid.sysu import read_images, read_permutations
+from reid.layout import ImageList
+from reid.sysu import missing_images, read_images, read_permutations, remarks
 
 CELLS = {(1, 2): 2, (3, 2): 1, (2, 10): 3, (6, 10): 2, (4, 7): 1, (6, 7): 1, (5, 1): 1, (3, 1): 2}
 SPLITS = {"train": "10,2", "val": "7", "test": "1"}
@@ -53,8 +54,13 @@ def test_images_come_in_the_order_identity_camera_number(root: Path) -> None:
 
 def test_paths_belong_to_their_rows(root: Path) -> None:
     images = read_images(root, "train")
-    for path, identity, camera, number in zip(*images, strict=True):
+    for path, identity, camera, number, _ in zip(*images, strict=True):
         assert path == root / f"cam{camera}" / f"{identity:04d}" / f"{number:04d}.jpg"
+
+
+def test_modality_is_that_of_the_camera(root: Path) -> None:
+    images = read_images(root, "train")
+    assert images.modalities.tolist() == [int(camera in (3, 6)) for camera in images.cameras.tolist()]
 
 
 def test_columns_are_64_bit_integers(root: Path) -> None:
@@ -108,6 +114,7 @@ def test_wrong_layout_is_reported_with_what_is_expected_found_and_missing(root: 
         read_images(root / "cam1", "train")
     message = str(caught.value)
     assert "expected the folders cam1 to cam6 and exp/train_id.txt" in message
+    assert "30,071 visible and 15,792 infrared images in all, of 296, 99 and 96 identities" in message
     assert "authors' page, github.com/wuancong/SYSU-MM01" in message
     assert "found 0002" in message
     assert "exp/test_id.txt missing" in message
@@ -117,6 +124,56 @@ def test_a_single_missing_file_is_named(root: Path) -> None:
     (root / "exp" / "val_id.txt").unlink()
     with pytest.raises(FileNotFoundError, match=r"; exp/val_id\.txt missing\.$"):
         read_images(root, "train")
+
+
+def numbered(identities: int, visible: int, infrared: int) -> ImageList:
+    modalities = np.repeat([0, 1], [visible, infrared])
+    owners = np.arange(visible + infrared) % identities
+    return ImageList((Path("x.jpg"),) * len(owners), owners, owners, owners, modalities)
+
+
+@pytest.mark.parametrize(
+    ("split", "counts"),
+    [
+        ("train", (296, 20284, 9929)),
+        ("val", (99, 1974, 1980)),
+        ("trainval", (395, 22258, 11909)),
+        ("test", (96, 6775, 3803)),
+    ],
+)
+def test_real_counts_raise_no_remark_and_any_other_does(split: str, counts: tuple[int, int, int]) -> None:
+    assert remarks(numbered(*counts), split) == ()  # type: ignore[arg-type]
+    for place in range(3):
+        wrong = [count - (number == place) for number, count in enumerate(counts)]
+        assert len(remarks(numbered(*wrong), split)) == 1  # type: ignore[arg-type]
+
+
+def test_remark_tells_the_counts_that_were_expected_and_found(root: Path) -> None:
+    (line,) = remarks(read_images(root, "trainval"), "trainval")
+    assert "has 395 identities with 22,258 visible and 11,909 infrared images" in line
+    assert "found 3 identities with 6 visible and 4 infrared images" in line
+
+
+def test_images_that_the_permutations_count_are_missed(root: Path) -> None:
+    cells = nested((10, 1))
+    cells[5, 0][6, 0] = np.array([[2, 1]] * 10, dtype=np.uint8)  # camera 6 has one of two images of identity 7
+    cells[4, 0][1, 0] = np.array([[1]] * 10, dtype=np.uint8)  # camera 5 has none of identity 2
+    write_permutations(root, cells)
+    (root / "cam6" / "0010" / "0001.jpg").unlink()
+    (root / "cam1" / "0002" / "0001.jpg").unlink()
+    found = missing_images(root, read_images(root, "trainval"), "trainval")
+    names = ["cam1/0002/0001.jpg", "cam1/0002/0003.jpg", "cam5/0002/0001.jpg"]
+    assert found == [root / name for name in (*names, "cam6/0007/0002.jpg", "cam6/0010/0001.jpg")]
+
+
+def test_missing_images_of_other_splits_do_not_matter(root: Path) -> None:
+    write_permutations(root, nested((10, 1)))  # camera 1 lacks an image of identity 2, which is for training
+    assert missing_images(root, read_images(root, "test"), "test") == []
+    assert missing_images(root, read_images(root, "train"), "train") == [root / "cam1/0002/0003.jpg"]
+
+
+def test_no_image_is_missed_without_permutations(root: Path) -> None:
+    assert missing_images(root, read_images(root, "train"), "train") == []
 
 
 def test_long_listing_of_a_wrong_folder_is_cut_short(tmp_path: Path) -> None:
@@ -165,6 +222,13 @@ def test_permutations_are_read_by_camera_and_identity(root: Path, shape: tuple[i
 def test_other_matlab_files_are_refused_as_permutations(root: Path) -> None:
     write_permutations(root, nested((10, 1)), name="something")
     with pytest.raises(ValueError, match=r"rand_perm_cam\.mat must hold a cell array 'rand_perm_cam' of six cameras"):
+        read_permutations(root)
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing", b"MATLAB 5.0 MAT-file" + bytes(200)])
+def test_file_that_is_no_matlab_file_is_refused_as_permutations(root: Path, content: bytes) -> None:
+    (root / "exp" / "rand_perm_cam.mat").write_bytes(content)
+    with pytest.raises(ValueError, match=r"rand_perm_cam\.mat must hold a cell array"):
         read_permutations(root)
 
 

@@ -211,3 +211,113 @@ def test_modalities_of_another_length_are_refused() -> None:
 def test_option_out_of_range_is_refused(name: str, value: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         run(batch(), OFF._replace(**{name: value}))
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 5], [4], [5, 2], [], slice(2, 5), slice(None, None, 2)])
+def test_rows_are_altered_as_in_the_whole_batch(rows: list[int] | slice) -> None:
+    images, modalities = batch(), alternating(6)
+    options = Augmentation(gray=0.3, exchange=0.3, adaptive_gray=0.3)
+    whole = run(images, options)
+    generator = torch.Generator().manual_seed(0)
+    part = augment(images[rows], modalities[rows], options, generator, rows=rows, total=6)
+    assert torch.equal(part, whole[rows])
+
+
+def test_generator_moves_on_as_far_for_some_rows_as_for_all() -> None:
+    some, all_ = (torch.Generator().manual_seed(0) for _ in range(2))
+    augment(batch(2), alternating(2), Augmentation(), some, rows=[3, 4], total=6)
+    augment(batch(6), alternating(6), Augmentation(), all_)
+    assert torch.equal(some.get_state(), all_.get_state())
+
+
+@pytest.mark.parametrize(
+    ("rows", "total"), [([0, 1, 2], 6), ([0], 6), (slice(0, 3), 6), ([0, 1], None), (None, 6), ([], 6)]
+)
+def test_rows_that_do_not_place_every_image_are_refused(rows: list[int] | slice | None, total: int | None) -> None:
+    with pytest.raises(ValueError, match="rows and total must say where each of the 2 images stands in the batch"):
+        augment(batch(2), alternating(2), OFF, torch.Generator(), rows=rows, total=total)
+
+
+def test_default_alterations_are_those_that_the_documented_results_were_made_with() -> None:
+    generator = torch.Generator().manual_seed(3)
+    images = (torch.arange(2 * 3 * 6 * 4).view(2, 3, 6, 4) % 251).to(torch.uint8)
+    for _ in range(2):
+        augmented = augment(images, torch.tensor([0, 1]), Augmentation(), generator)
+    expected = [[-40.281708, -38.332630, -33.273376], [-32.951454, -25.537811, -15.071369]]
+    torch.testing.assert_close(augmented.sum(dim=(2, 3)), torch.tensor(expected), rtol=0, atol=1e-4)
+
+
+def grays(image: Tensor) -> dict[str, Tensor]:
+    """The four gray versions of an image, normalized, by plain arithmetic."""
+    pixels = image.double() / 255
+    tones = {"red": pixels[0], "green": pixels[1], "blue": pixels[2]}
+    tones["luma"] = 0.299 * pixels[0] + 0.587 * pixels[1] + 0.114 * pixels[2]
+    return {
+        name: torch.stack([(tone - mean) / std for mean, std in zip(MEAN, STD, strict=True)])
+        for name, tone in tones.items()
+    }
+
+
+def shares(options: Augmentation, *, modality: int = 0, count: int = 6000) -> dict[str, float]:
+    """Augment one image many times; how often it became which gray version."""
+    images = batch(1).expand(count, -1, -1, -1)
+    augmented = run(images, options, torch.full((count,), modality))
+    versions = {**grays(images[0]), "colors": normalize(images[:1])[0].double()}
+    found = {
+        name: ((augmented - version).abs() < 1e-5).all(dim=3).all(dim=2).all(dim=1).double().mean().item()
+        for name, version in versions.items()
+    }
+    assert sum(found.values()) == pytest.approx(1.0, abs=1e-9)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"exchange": 0.6}, {"red": 0.2, "green": 0.2, "blue": 0.2, "luma": 0.0, "colors": 0.4}),
+        ({"exchange": 1.0}, {"red": 1 / 3, "green": 1 / 3, "blue": 1 / 3, "luma": 0.0, "colors": 0.0}),
+        ({"adaptive_gray": 0.8}, {"red": 0.2, "green": 0.2, "blue": 0.2, "luma": 0.2, "colors": 0.2}),
+        (
+            {"gray": 0.1, "exchange": 0.3, "adaptive_gray": 0.4},
+            {"red": 0.2, "green": 0.2, "blue": 0.2, "luma": 0.2, "colors": 0.2},
+        ),
+    ],
+)
+def test_colors_are_lost_in_each_way_as_often_as_asked(options: dict[str, Any], expected: dict[str, float]) -> None:
+    assert shares(OFF._replace(**options)) == pytest.approx(expected, abs=0.025)  # four standard errors
+
+
+def test_infrared_images_lose_no_channel() -> None:
+    assert shares(OFF._replace(exchange=0.5, adaptive_gray=0.5), modality=1, count=200)["colors"] == 1.0
+
+
+def test_erased_channels_get_the_values_asked_for() -> None:
+    value = (0.25, -1.5, 3.0)
+    images = torch.zeros((50, 3, 20, 10), dtype=torch.uint8)
+    augmented = run(images, OFF._replace(erase=1.0, erase_value=value))
+    background = normalize(images[:1, :, :1, :1])[0]
+    for image in augmented:
+        erased = image[0] == 0.25
+        assert erased.any()
+        for channel in range(3):
+            assert torch.equal(image[channel][erased], torch.full((int(erased.sum()),), value[channel]))
+            assert (image[channel][~erased] == background[channel]).all()
+
+
+def test_grays_that_add_up_to_more_than_one_are_refused() -> None:
+    with pytest.raises(ValueError, match="gray, exchange and adaptive_gray must add up to 1 at most"):
+        run(batch(), Augmentation(gray=0.5, exchange=0.3, adaptive_gray=0.3))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("exchange", -0.1, "exchange must be a probability, but is -0.1"),
+        ("adaptive_gray", math.nan, "adaptive_gray must be a probability, but is nan"),
+        ("erase_value", (0.0, math.inf, 0.0), "erase_value must be three finite numbers"),
+        ("erase_value", (0.0, 0.0), "erase_value must be three finite numbers"),
+    ],
+)
+def test_option_of_channels_out_of_range_is_refused(name: str, value: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(batch(), OFF._replace(**{name: value}))

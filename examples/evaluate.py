@@ -1,0 +1,253 @@
+"""Score a checkpoint, or anybody's saved features, by the protocol of SYSU-MM01, RegDB or LLCM.
+
+    python examples/evaluate.py sysu --features DIR --name raw --exp EXP_DIR --metric euclidean --json OUT.json
+    python examples/evaluate.py regdb --features split1.npz … split10.npz --direction visible-to-infrared
+    python examples/evaluate.py llcm --checkpoint runs/llcm-full/full-seed0.pt --data LLCM
+
+docs/evaluation.md tells what the files hold and what the protocols do.
+"""
+# ruff: noqa: T201  a script prints
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from reid.checkpoint_features import extract_features
+from reid.evaluation import Scores, average
+from reid.evaluation_arguments import parse
+from reid.protocols import Trials, evaluate_trials, llcm_trials, regdb_trials, sysu_trials
+from reid.protocols.sysu import SYSU_GALLERY_CAMERAS, SYSU_QUERY_CAMERAS
+from reid.reranking import Reranking
+from reid.results import Provenance, Row, Run, sha256, text_table, write_evaluation
+from reid.saved_features import (
+    LabelledFeatures,
+    read_mat_features,
+    read_npz_features,
+    read_test_identities,
+    with_identities,
+)
+from reid.sysu import read_permutation_file
+
+_NAMES = {"sysu": "SYSU-MM01", "regdb": "RegDB", "llcm": "LLCM"}
+_LABELS = {
+    "sysu": ("identities", "cameras", "numbers"),
+    "regdb": ("identities", "modalities"),
+    "llcm": ("identities", "cameras", "numbers", "modalities"),
+}
+
+
+class Scored(NamedTuple):
+    """The scores of one set of features."""
+
+    title: str
+    path: Path
+    trials: tuple[Scores, ...]
+    rule: str
+    """What the CMC ranks."""
+    files: tuple[Path, ...]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the script.
+
+    Args:
+        arguments: of the command line, default those of the process.
+
+    Returns:
+        The exit code: 0, or 2 when what was given cannot be scored.
+    """
+    chosen = parse(arguments, __doc__)
+    try:
+        torch.zeros(1, device=chosen.device)
+        scored = [score(chosen, path) for path in chosen.features or chosen.checkpoint]
+        trials = tuple(trial for one in scored for trial in one.trials)
+        provenance, table = provenance_of(chosen, scored, len(trials)), table_of(scored)
+        if chosen.json is not None:
+            write_evaluation(chosen.json, trials, provenance, table)
+    except (OSError, RuntimeError, AssertionError, ValueError) as error:
+        print(f"evaluate: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    print(f"{headline(provenance, trials)}\n\n{table}")
+    return 0
+
+
+def score(chosen: argparse.Namespace, path: Path) -> Scored:
+    """Score one file or folder of features, or one checkpoint.
+
+    Args:
+        chosen: from `parse`.
+        path: of the features or the checkpoint.
+
+    Returns:
+        The scores of each trial.
+    """
+    images = load(chosen, path)
+    trials = trials_of(chosen, images)
+    reranking = Reranking(chosen.k1, chosen.k2, chosen.weight) if chosen.rerank else None
+    features = images.features.to(chosen.device)
+    scores = evaluate_trials(features, trials, metric=chosen.metric, reranking=reranking)
+    title = chosen.name if path.is_dir() else path.stem
+    return Scored(title, path, scores, trials.rule.level, images.files)
+
+
+def load(chosen: argparse.Namespace, path: Path) -> LabelledFeatures:
+    """Read features, or extract them.
+
+    Args:
+        chosen: from `parse`.
+        path: of the features or the checkpoint.
+
+    Returns:
+        The features of the test images.
+    """
+    if chosen.checkpoint is not None:
+        return extract_features(path, chosen.data, chosen.data_set, flip=chosen.flip, device=chosen.device)
+    if path.is_dir() and chosen.name is None:
+        raise ValueError(f"{path} is a folder; add --name, the name of the features in it.")
+    file = path / f"{chosen.name}.npz" if path.is_dir() else path
+    if chosen.data_set != "sysu":
+        return read_npz_features(file, _LABELS[chosen.data_set])
+    if file.is_file() and chosen.exp is None:
+        return read_npz_features(file, _LABELS["sysu"])
+    if chosen.exp is None:
+        raise ValueError("features in .mat files need --exp, the folder of test_id.mat.")
+    identities, source = read_test_identities(chosen.exp)
+    if file.is_file() or not path.is_dir():
+        saved = with_identities(read_npz_features(file, _LABELS["sysu"]), identities)
+    else:
+        cameras = sorted(SYSU_QUERY_CAMERAS + SYSU_GALLERY_CAMERAS[chosen.mode])
+        saved = read_mat_features(path, chosen.name, cameras, identities)
+    return saved._replace(files=(*saved.files, source))
+
+
+def trials_of(chosen: argparse.Namespace, images: LabelledFeatures) -> Trials:
+    """Apply the protocol that was chosen.
+
+    Args:
+        chosen: from `parse`.
+        images: of the test split.
+
+    Returns:
+        The trials.
+    """
+    if chosen.data_set == "regdb":
+        return regdb_trials(images.identities, images.modalities, direction=chosen.direction)
+    arrays = (images.identities, images.cameras)
+    if chosen.data_set == "llcm":
+        return llcm_trials(*arrays, images.modalities, images.numbers, direction=chosen.direction, roles=chosen.roles)
+    file = permutation_file(chosen)
+    return sysu_trials(
+        *arrays,
+        images.numbers,
+        gallery=chosen.protocol,
+        mode=chosen.mode,
+        shots=chosen.shots,
+        permutations=None if file is None else read_permutation_file(file),
+    )
+
+
+def permutation_file(chosen: argparse.Namespace) -> Path | None:
+    """Find the file that tells the galleries of SYSU-MM01.
+
+    Args:
+        chosen: from `parse`.
+
+    Returns:
+        The file, or None where the protocol needs none.
+    """
+    if chosen.protocol != "official":
+        return None
+    if chosen.exp is None and chosen.data is None:
+        raise ValueError("--protocol official needs --exp, the folder of rand_perm_cam.mat; or use --protocol agw.")
+    file: Path = (chosen.exp or chosen.data / "exp") / "rand_perm_cam.mat"
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} does not exist; copy it from the data set, or use --protocol agw.")
+    return file
+
+
+def provenance_of(chosen: argparse.Namespace, scored: Sequence[Scored], num_trials: int) -> Provenance:
+    """Say how the numbers were made.
+
+    Args:
+        chosen: from `parse`.
+        scored: everything that was scored.
+        num_trials: of all of them together.
+
+    Returns:
+        The provenance.
+    """
+    permutations = permutation_file(chosen)
+    files = [file for one in scored for file in one.files] + ([permutations] if permutations else [])
+    return Provenance(
+        dataset=_NAMES[chosen.data_set],
+        protocol=chosen.protocol or "AGW",
+        gallery=chosen.protocol or ("everything" if chosen.data_set == "regdb" else "agw"),
+        mode=chosen.mode,
+        shots=chosen.shots,
+        metric=chosen.metric,
+        normalisation="L2" if chosen.metric == "cosine" else "none",
+        options={"device": chosen.device},
+        direction=chosen.direction,
+        roles=chosen.roles,
+        trials=num_trials,
+        cmc=scored[0].rule,
+        flip=chosen.flip if chosen.checkpoint else None,
+        reranking=Reranking(chosen.k1, chosen.k2, chosen.weight)._asdict() if chosen.rerank else None,
+        files={file.as_posix(): sha256(file) for file in dict.fromkeys(files)},
+    )
+
+
+def table_of(scored: Sequence[Scored]) -> str:
+    """Lay the scores out as papers do, and below several models their mean.
+
+    Args:
+        scored: everything that was scored.
+
+    Returns:
+        Lines joined by newlines.
+    """
+    distinct = len({one.title for one in scored}) == len(scored)
+    rows = [Row(one.title if distinct else one.path.as_posix(), (Run(0, one.trials),)) for one in scored]
+    if len(scored) > 1:
+        rows.append(Row(f"mean of {len(scored)}", (Run(0, tuple(trial for one in scored for trial in one.trials)),)))
+    return text_table(rows)
+
+
+def headline(provenance: Provenance, trials: Sequence[Scores]) -> str:
+    """Tell in two lines what the numbers are.
+
+    Args:
+        provenance: of the scores.
+        trials: the scores.
+
+    Returns:
+        Lines joined by newlines.
+    """
+    what = {
+        "search": provenance.mode,
+        "shots": provenance.shots,
+        "roles": provenance.roles,
+        "gallery": provenance.gallery,
+        "trials": provenance.trials,
+        "CMC of": provenance.cmc,
+        "metric": provenance.metric,
+        "normalisation": provenance.normalisation,
+        "flip": {True: "averaged", False: "no", None: "not known"}[provenance.flip],
+        "re-ranking": provenance.reranking or "no",
+    }
+    said = ", ".join(f"{name} {value}" for name, value in what.items() if value is not None)
+    mean = average(trials)
+    asked = mean.num_queries / len(trials)
+    skipped = asked - mean.num_valid_queries / len(trials)
+    return (
+        f"{provenance.dataset}, {provenance.direction}: {said}\n"
+        f"{asked:g} queries a trial, {skipped:g} of them without a match, skipped"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

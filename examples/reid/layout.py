@@ -1,0 +1,215 @@
+"""What the folders of all data sets have in common: lists of images, files that name them, and one complaint."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modinv import INFRARED
+
+__all__ = [
+    "Counts",
+    "Entry",
+    "ImageList",
+    "Layout",
+    "check_layout",
+    "counts_remark",
+    "image_files",
+    "is_number",
+    "list_images",
+    "read_identities",
+    "read_labelled_paths",
+    "refuse_missing",
+]
+
+_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp")
+
+
+class ImageList(NamedTuple):
+    """Images of a data set, in an order that its reader tells."""
+
+    paths: tuple[Path, ...]
+    identities: NDArray[np.int64]  # (N,)
+    cameras: NDArray[np.int64]  # (N,), from 1; 0 where it is not known
+    numbers: NDArray[np.int64]  # (N,), from 1, of the image inside its identity and camera
+    modalities: NDArray[np.int64]  # (N,), `modinv.VISIBLE` or `modinv.INFRARED`
+
+
+class Entry(NamedTuple):
+    """One image of a list."""
+
+    path: Path
+    identity: int
+    camera: int
+    number: int
+    modality: int
+
+
+class Layout(NamedTuple):
+    """What a data set is called, what its folder holds, and where one gets it."""
+
+    name: str
+    content: str
+    """Folders and files, with their counts."""
+    source: str
+    """Where the data set is applied for."""
+
+
+class Counts(NamedTuple):
+    """How large a part of a data set is."""
+
+    identities: int
+    visible: int
+    infrared: int
+
+
+def list_images(entries: Iterable[Entry]) -> ImageList:
+    """Turn entries into columns.
+
+    Args:
+        entries: in the order of the list.
+
+    Returns:
+        The list; its columns are int64.
+    """
+    entries = tuple(entries)
+    columns = np.array([entry[1:] for entry in entries], dtype=np.int64).reshape(-1, 4)
+    return ImageList(tuple(entry.path for entry in entries), *(np.ascontiguousarray(column) for column in columns.T))
+
+
+def image_files(folder: Path) -> list[Path]:
+    """List the image files of a folder in the order of their names, and no stray file.
+
+    Args:
+        folder: it need not exist.
+
+    Returns:
+        The files that have the suffix of an image and are not hidden (as ``._0001.jpg`` of macOS is).
+    """
+    files = folder.iterdir() if folder.is_dir() else iter(())
+    return sorted(file for file in files if file.suffix.lower() in _SUFFIXES and not file.name.startswith("."))
+
+
+def check_layout(root: Path, layout: Layout, names: Sequence[str]) -> None:
+    """Make sure that a data set is where it is said to be.
+
+    Args:
+        root: folder of the data set.
+        layout: what it should be.
+        names: folders and files that must exist in it.
+
+    Raises:
+        FileNotFoundError: with what was expected and found, and where the data set is applied for.
+    """
+    expected = f"expected {layout.content} of {layout.name} (to be applied for at {layout.source})"
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} is not a folder: {expected}.")
+    missing = [name for name in names if not (root / name).exists()]
+    if missing:
+        found = sorted(entry.name for entry in root.iterdir())
+        shown = ", ".join(found[:8]) + (f" and {len(found) - 8} more" if len(found) > 8 else "")
+        raise FileNotFoundError(
+            f"{root} is not laid out as {layout.name}: {expected}, found {shown or 'nothing'}; "
+            f"{', '.join(missing)} missing."
+        )
+
+
+def refuse_missing(missing: Sequence[Path], named_by: str) -> None:
+    """Say which images should be there and are not, all of them, if there are any.
+
+    Args:
+        missing: their paths.
+        named_by: what names or counts them.
+
+    Raises:
+        FileNotFoundError: when there are any.
+    """
+    if missing:
+        names = ", ".join(map(str, missing))
+        raise FileNotFoundError(
+            f"{len(missing)} images that {named_by} are missing, copy them from the data set again: {names}."
+        )
+
+
+def counts_remark(what: str, images: ImageList, expected: Counts) -> str | None:
+    """Say in one line that a part of a data set has not its real size.
+
+    Args:
+        what: name of data set and part.
+        images: the part.
+        expected: its real size.
+
+    Returns:
+        The line, or None where the size is the real one. It is no error: look-alikes and subsets are smaller.
+    """
+    infrared = int((images.modalities == INFRARED).sum())
+    found = Counts(len(np.unique(images.identities)), len(images.paths) - infrared, infrared)
+    if found == expected:
+        return None
+    texts = [
+        f"{n.identities:,} identities with {n.visible:,} visible and {n.infrared:,} infrared images"
+        for n in (expected, found)
+    ]
+    return f"{what} has {texts[0]}, found {texts[1]}: scores do not compare with published ones."
+
+
+def read_identities(file: Path) -> list[int]:
+    """Read a file that holds identities on one comma-separated line.
+
+    Args:
+        file: as ``exp/train_id.txt`` of SYSU-MM01.
+
+    Returns:
+        The identities in the order of the file.
+
+    Raises:
+        ValueError: when the file holds something else.
+    """
+    text = file.read_text(encoding="utf-8-sig", errors="replace")
+    words = [word.strip() for word in text.replace("\n", ",").split(",") if word.strip()]
+    if not all(map(is_number, words)):
+        raise ValueError(
+            f"{file} must hold identities on one line such as 1,2,10, but begins with {text[:40]!r}: "
+            "copy the file from the data set again."
+        )
+    return [int(word) for word in words]
+
+
+def read_labelled_paths(root: Path, name: str) -> list[tuple[Path, int]]:
+    """Read a file whose lines are ``path label``.
+
+    Args:
+        root: folder of the data set, to which the paths are relative.
+        name: of the file in it.
+
+    Returns:
+        Paths and labels in the order of the file; nobody looked whether the paths exist.
+
+    Raises:
+        ValueError: when a line is something else, or there is none.
+    """
+    file = root / name
+    lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    pairs = [line.strip().rsplit(maxsplit=1) for line in lines if line.strip()]
+    wrong = [" ".join(pair) for pair in pairs if len(pair) < 2 or not is_number(pair[1])]
+    if wrong or not pairs:
+        raise ValueError(
+            f"{file} must hold lines such as 'folder/image.jpg 12', but "
+            f"{f'has {wrong[0][:80]!r}' if wrong else 'is empty'}: copy the file from the data set again."
+        )
+    # Some of these files were written under Windows.
+    return [(root / path.replace("\\", "/"), int(label)) for path, label in pairs]
+
+
+def is_number(text: str) -> bool:
+    """Tell whether a text is made of the digits 0 to 9 alone.
+
+    Args:
+        text: any.
+
+    Returns:
+        False also for an empty text.
+    """
+    return text.isascii() and text.isdecimal()

@@ -1,0 +1,131 @@
+"""The protocols of SYSU-MM01: the official galleries and AGW's, all and indoor search, one or several shots."""
+
+from collections.abc import Iterable, Mapping
+from itertools import product
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reid.protocols.single_shot import NUM_TRIALS, Cells, single_shot_gallery, sort_into_cells
+from reid.protocols.trials import Rule, Trials
+
+__all__ = ["SYSU_GALLERY_CAMERAS", "SYSU_QUERY_CAMERAS", "GalleryChoice", "Mode", "Permutations", "sysu_trials"]
+
+GalleryChoice = Literal["official", "agw"]
+Mode = Literal["all", "indoor"]
+Permutations = Mapping[tuple[int, int], NDArray[Any]]
+"""``(camera, identity)`` → image numbers from 1, shape ``(10, n)``."""
+
+SYSU_QUERY_CAMERAS = (3, 6)
+SYSU_GALLERY_CAMERAS: Mapping[Mode, tuple[int, ...]] = {"all": (1, 2, 4, 5), "indoor": (1, 2)}
+# Cameras 2 and 3 hang in one room, so only queries of camera 3 lose gallery images: all those of camera 2.
+_RULE = Rule(locations=(1, 2, 2, 4, 5, 6))
+
+
+class _Cell(NamedTuple):
+    """The images of one camera and identity, and which of them are in the gallery of each trial."""
+
+    images: Mapping[int, int]
+    chosen: list[list[int]]
+
+
+def sysu_trials(
+    identities: NDArray[np.int64],
+    cameras: NDArray[np.int64],
+    numbers: NDArray[np.int64],
+    *,
+    gallery: GalleryChoice = "official",
+    mode: Mode = "all",
+    shots: int = 1,
+    permutations: Permutations | None = None,
+) -> Trials:
+    """Draw the query set and the ten galleries of SYSU-MM01 from its test images.
+
+    ``"official"`` takes the first ``shots`` image numbers of row t of the permutation that the data set holds
+    for each camera and identity, in the order camera, identity, permutation. ``"agw"``, which most of the
+    field runs, takes one image per identity and camera with Python's ``random`` seeded by t = 0 … 9, in the
+    order identity, camera: other images, so scores differ by the luck of the gallery.
+
+    Args:
+        identities: of the test images, shape ``(N,)``, any order.
+        cameras: 1 to 6, shape ``(N,)``.
+        numbers: of the image inside its camera and identity, counted from 1, shape ``(N,)``.
+        gallery: how the images of a gallery are chosen, default ``"official"``.
+        mode: ``"all"`` (cameras 1, 2, 4, 5) or ``"indoor"`` (cameras 1, 2).
+        shots: gallery images per identity and camera, 1 (default) or 10 in the literature; AGW has 1 only.
+        permutations: ``(camera, identity)`` → image numbers from 1, shape ``(10, n)``; needed by the
+            official galleries only.
+
+    Returns:
+        The trials; both modes have the same queries, in the order camera, identity, image number.
+
+    Raises:
+        ValueError: for an unknown option, or images and permutations that do not belong together.
+
+    Reference:
+        A. Wu et al., RGB-Infrared Cross-Modality Person Re-Identification, ICCV 2017, with the evaluation
+        code of the data set (official); M. Ye et al., Deep Learning for Person Re-identification: A Survey
+        and Outlook, TPAMI 2022, with its code (AGW).
+
+    """
+    _check_options(gallery, mode, shots)
+    cells = sort_into_cells(identities, cameras, numbers)
+    _check_cameras(cameras)
+    galleries = _galleries(cells, gallery, SYSU_GALLERY_CAMERAS[mode], shots, permutations)
+    asking = [key for key in sorted(cells) if key[0] in SYSU_QUERY_CAMERAS]
+    query = np.array([index for key in asking for index in cells[key].values()], dtype=np.int64)
+    return Trials((query,) * NUM_TRIALS, galleries, identities, cameras, _RULE)
+
+
+def _galleries(
+    cells: Cells, gallery: GalleryChoice, cameras: tuple[int, ...], shots: int, permutations: Permutations | None
+) -> tuple[NDArray[np.int64], ...]:
+    if gallery == "agw":
+        return tuple(single_shot_gallery(cells, cameras, seed) for seed in range(NUM_TRIALS))
+    if permutations is None:
+        raise ValueError(
+            "gallery='official' needs the permutations of the data set, got None; read them from its file "
+            "exp/rand_perm_cam.mat, or use gallery='agw'."
+        )
+    chosen = _official_cells(cells, permutations, cameras, shots)
+    picks = [[cell.images[number] for cell in chosen for number in cell.chosen[t]] for t in range(NUM_TRIALS)]
+    return tuple(np.array(trial, dtype=np.int64) for trial in picks)
+
+
+def _official_cells(cells: Cells, permutations: Permutations, cameras: Iterable[int], shots: int) -> list[_Cell]:
+    chosen = []
+    for key in product(cameras, sorted({identity for _, identity in cells})):
+        images, rows = cells.get(key, {}), np.asarray(permutations.get(key, []))
+        if rows.size or images:
+            _check_permutation(key, list(images), rows, shots)
+            chosen.append(_Cell(images, rows[:, :shots].astype(int).tolist()))
+    return chosen
+
+
+def _check_permutation(key: tuple[int, int], numbers: list[int], rows: NDArray[Any], shots: int) -> None:
+    place = f"camera {key[0]}, identity {key[1]}"
+    expected = (NUM_TRIALS, len(numbers))
+    if rows.shape != expected or (np.sort(rows, axis=1) != numbers).any():
+        raise ValueError(
+            f"{place}: expected a permutation of shape {expected} that lists each of its image numbers once "
+            f"per trial, got one of shape {rows.shape} that does not; "
+            "take the images and exp/rand_perm_cam.mat from one and the same data set."
+        )
+    if len(numbers) < shots:
+        raise ValueError(f"{place}: shots={shots} needs as many images, got {len(numbers)}; use fewer shots.")
+
+
+def _check_options(gallery: str, mode: str, shots: int) -> None:
+    for name, value, known in (("gallery", gallery, GalleryChoice), ("mode", mode, Mode)):
+        if value not in get_args(known):
+            raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, got {value!r}.")
+    if isinstance(shots, bool) or not isinstance(shots, int) or shots < 1:
+        raise ValueError(f"shots must be a positive integer, got {shots!r}.")
+    if gallery == "agw" and shots != 1:
+        raise ValueError(f"gallery='agw' is defined for shots=1 only, got {shots}; use gallery='official'.")
+
+
+def _check_cameras(cameras: NDArray[np.int64]) -> None:
+    if len(cameras) and not 1 <= cameras.min() <= cameras.max() <= len(_RULE.locations):
+        raise ValueError(f"cameras must be 1 to 6, got {cameras.min()} to {cameras.max()}; count from 1.")
