@@ -15,17 +15,17 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from reid.arguments import parse
-from reid.checkpoint import ResumeError
-from reid.comparison import difference_table, paired_differences
-from reid.evaluation import average
-from reid.methods import METHODS
-from reid.parallel import run_tasks
-from reid.planning import Plan, RefusedError, prepare, title_of
-from reid.ranks import Ranks, join_ranks
-from reid.results import Row, Run, text_table, write_results
-from reid.selection import TEST_WARNING
-from reid.settings import Settings
+from reid.evaluation.scores import average
+from reid.experiments.arguments import parse
+from reid.experiments.comparison import difference_table, paired_differences
+from reid.experiments.parallel import run_tasks
+from reid.experiments.planning import Plan, RefusedError, prepare, title_of
+from reid.experiments.results import Row, Run, text_table, write_results
+from reid.experiments.settings import Settings
+from reid.training.checkpoint import ResumeError
+from reid.training.methods import METHODS
+from reid.training.ranks import Ranks, join_ranks
+from reid.training.selection import TEST_WARNING
 from reid.whole_file import NotWrittenError
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
-from reid.distances import distances
-from reid.evaluation import Labels, evaluate, evaluate_features
+from reid.evaluation.distances import distances
+from reid.evaluation.scores import Labels, evaluate, evaluate_features
 
 __all__ = ["main"]
 

@@ -1,4 +1,4 @@
-"""Tests of reid.checkpoint, reid.whole_file and reid.randomness: what is on the disk is whole, or the old one."""
+"""Tests of checkpoint, whole_file and randomness: what is on the disk is whole, or the old one."""
 
 import errno
 import io
@@ -11,8 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from reid.checkpoint import ResumeError, State, check_same_options, load_checkpoint, read_checkpoint, save_checkpoint
-from reid.randomness import deterministic_algorithms, random_states, restore_random_states, seed_everything
+from reid.training.checkpoint import (
+    ResumeError,
+    State,
+    check_same_options,
+    load_checkpoint,
+    read_checkpoint,
+    save_checkpoint,
+)
+from reid.training.randomness import deterministic_algorithms, random_states, restore_random_states, seed_everything
 from reid.whole_file import NotWrittenError, write_whole
 
 

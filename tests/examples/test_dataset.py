@@ -5,10 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from reid.dataset import load_dataset
-from reid.images import ImageError
-from reid.layout import Entry, list_images
-from reid.listing import HeldOutList, Listing
+from reid.data.dataset import load_dataset
+from reid.data.images import ImageError
+from reid.data.layout import Entry, list_images
+from reid.data.listing import HeldOutList, Listing
 from reid.protocols import regdb_trials
 
 SIZE = (4, 2)

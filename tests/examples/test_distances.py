@@ -1,4 +1,4 @@
-"""Tests of reid.distances: plain loops, and what must be equal to the last bit."""
+"""Tests of reid.evaluation.distances: plain loops, and what must be equal to the last bit."""
 
 import math
 import re
@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from reid import distances as room
-from reid.distances import Metric, distances, distances_to, prepare_gallery
+from reid.evaluation import distances as room
+from reid.evaluation.distances import Metric, distances, distances_to, prepare_gallery
 
 
 def features(queries: int, images: int, dimension: int) -> tuple[Tensor, Tensor]:

@@ -11,9 +11,9 @@ import torch
 
 import reproduce_sysu
 from examples.tiny_training import content
-from reid.arguments import parse
-from reid.planning import RefusedError, prepare
-from reid.ranks import ALONE, Ranks, join_ranks
+from reid.experiments.arguments import parse
+from reid.experiments.planning import RefusedError, prepare
+from reid.training.ranks import ALONE, Ranks, join_ranks
 
 # In float64 the two differ by the order of the sums, and by nothing that training would have time to magnify.
 COMMAND = ["--smoke", "--identities", "3", "--steps", "9", "--precision", "float64", "--no-report"]

@@ -1,4 +1,4 @@
-"""Tests of reid.engine and reid.session: a training that is stopped goes on bit for bit, and tells what it does."""
+"""Tests of engine and session: a training that is stopped goes on bit for bit, and tells what it does."""
 
 import math
 from pathlib import Path
@@ -11,11 +11,11 @@ from torch.nn import functional
 
 from examples.tiny_training import OPTIONS, Listener, assert_same, content, stop_after, tiny_data, train_tiny
 from modinv.diagnostics import modality_gap
-from reid.engine import Stopped, train
-from reid.methods import METHODS
-from reid.model import TwoStreamNetwork
-from reid.objective import Objective
-from reid.schedule import Schedule, learning_rate_share
+from reid.network.model import TwoStreamNetwork
+from reid.training.engine import Stopped, train
+from reid.training.methods import METHODS
+from reid.training.objective import Objective
+from reid.training.schedule import Schedule, learning_rate_share
 
 
 def without_clock(content: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Tests of reid.equal_rows against a plain loop."""
+"""Tests of reid.evaluation.equal_rows against a plain loop."""
 
 import math
 
@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from reid import equal_rows
-from reid.equal_rows import first_equal_row
+from reid.evaluation import equal_rows
+from reid.evaluation.equal_rows import first_equal_row
 
 
 def oracle(matrix: Tensor) -> list[int]:

@@ -14,16 +14,16 @@ import torch
 import evaluate
 from examples.look_alike import look_alike
 from examples.saved_look_alike import Folders, write_look_alike
-from reid.evaluation import average
-from reid.extraction import extract_embeddings
-from reid.flip import FlipAveraged
-from reid.images import load_images
-from reid.model import TwoStreamNetwork
+from reid.data.images import load_images
+from reid.data.sysu import read_images
+from reid.evaluation.reranking import Reranking
+from reid.evaluation.scores import average
+from reid.experiments.results import sha256, versions
+from reid.network.extraction import extract_embeddings
+from reid.network.flip import FlipAveraged
+from reid.network.model import TwoStreamNetwork
 from reid.protocols import evaluate_trials, llcm_trials, regdb_trials, sysu_trials
-from reid.reranking import Reranking
-from reid.results import sha256, versions
-from reid.synthetic import make_synthetic_sysu
-from reid.sysu import read_images
+from reid.synthetic.sysu import make_synthetic_sysu
 
 OFFICIAL = json.loads(Path(__file__).with_name("official_scores.json").read_text(encoding="utf-8"))
 NAMES = ("rank1", "rank5", "rank10", "rank20", "mAP", "mINP")

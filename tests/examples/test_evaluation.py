@@ -1,4 +1,4 @@
-"""Tests of reid.evaluation: hand-made rankings, and a plain loop that reads like the protocol's text."""
+"""Tests of reid.evaluation.scores: hand-made rankings, and a plain loop that reads like the protocol's text."""
 
 import math
 import re
@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from reid import distances as distance_room
-from reid import equal_rows, ranking
-from reid.evaluation import CMCLevel, Labels, Metric, Scores, average, distances, evaluate, evaluate_features
+from reid.evaluation import distances as distance_room
+from reid.evaluation import equal_rows, ranking
+from reid.evaluation.scores import CMCLevel, Labels, Metric, Scores, average, distances, evaluate, evaluate_features
 
 
 class Problem(NamedTuple):

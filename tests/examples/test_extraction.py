@@ -1,12 +1,12 @@
-"""Tests of reid.extraction: the features of images, whatever the batch and the mode."""
+"""Tests of reid.network.extraction: the features of images, whatever the batch and the mode."""
 
 import pytest
 import torch
 
 import modinv
 from examples.tiny_training import assert_same, tiny_data
-from reid.extraction import extract_embeddings
-from reid.model import TwoStreamNetwork
+from reid.network.extraction import extract_embeddings
+from reid.network.model import TwoStreamNetwork
 
 
 def test_embeddings_do_not_depend_on_the_batch_size() -> None:

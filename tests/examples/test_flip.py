@@ -1,13 +1,13 @@
-"""Tests of reid.flip: features worked out by hand."""
+"""Tests of reid.network.flip: features worked out by hand."""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from reid.extraction import extract_embeddings
-from reid.flip import FlipAveraged
-from reid.transforms import normalize
+from reid.data.transforms import normalize
+from reid.network.extraction import extract_embeddings
+from reid.network.flip import FlipAveraged
 
 
 class Given(NamedTuple):

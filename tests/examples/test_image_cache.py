@@ -14,12 +14,12 @@ import pytest
 import torch
 from PIL import Image
 
-from reid import image_cache
-from reid.image_cache import load_cached_images
-from reid.images import ImageError, decode_images, load_images
+from reid.data import image_cache
+from reid.data.image_cache import load_cached_images
+from reid.data.images import ImageError, decode_images, load_images
 
 SIZE = (6, 4)
-EXAMPLES = Path(image_cache.__file__).parents[1]
+EXAMPLES = Path(image_cache.__file__).parents[2]
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ def test_interrupt_leaves_nothing(paths: list[Path], folder: Path, monkeypatch: 
 STOPPING = """
 import sys, time
 from pathlib import Path
-from reid import image_cache
+from reid.data import image_cache
 decode = image_cache.decode_images
 def slowly(paths, *args, **options):
     for number, image in enumerate(decode(paths, *args, **options)):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from reid.images import ImageError, load_images, verify_images
+from reid.data.images import ImageError, load_images, verify_images
 
 
 def write(path: Path, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:

@@ -14,14 +14,14 @@ import pytest
 
 import reproduce_sysu
 from examples.tiny_training import assert_same, content
-from reid import parallel
-from reid.engine import Stopped
-from reid.parallel import run_tasks
-from reid.presets import synthetic_data
-from reid.reading import Source
-from reid.results import Run
-from reid.settings import Settings, Task
-from reid.stopping import request_on_interrupt
+from reid.data.reading import Source
+from reid.experiments import parallel
+from reid.experiments.parallel import run_tasks
+from reid.experiments.presets import synthetic_data
+from reid.experiments.results import Run
+from reid.experiments.settings import Settings, Task
+from reid.training.engine import Stopped
+from reid.training.stopping import request_on_interrupt
 
 # Fourteen steps make an epoch; no multiple of eleven is one of fourteen before the end.
 COMMAND = ["--smoke", "--steps", "45", "--method", "consistency-memory", "--checkpoint-every", "11", "--no-report"]

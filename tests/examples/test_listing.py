@@ -4,10 +4,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reid.listing import HeldOutList, list_llcm, list_regdb, list_sysu
-from reid.synthetic import make_synthetic_sysu
-from reid.synthetic_llcm import make_synthetic_llcm
-from reid.synthetic_regdb import make_synthetic_regdb
+from reid.data.listing import HeldOutList, list_llcm, list_regdb, list_sysu
+from reid.synthetic.llcm import make_synthetic_llcm
+from reid.synthetic.regdb import make_synthetic_regdb
+from reid.synthetic.sysu import make_synthetic_sysu
 
 SIZE = (16, 8)
 

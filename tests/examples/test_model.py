@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from reid.backbone import SmallBackbone
-from reid.model import BackboneName, TwoStreamNetwork
+from reid.network.backbone import SmallBackbone
+from reid.network.model import BackboneName, TwoStreamNetwork
 
 MODALITIES = torch.tensor([0, 1, 1, 0, 1])
 

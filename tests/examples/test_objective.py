@@ -1,4 +1,4 @@
-"""Tests of reid.objective and reid.methods: every term against the loss that it stands for."""
+"""Tests of reid.training.objective and reid.training.methods: every term against the loss that it stands for."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from torch.nn import functional
 
 import modinv
 from modinv.modules import EnhancedFeatures
-from reid.methods import ABLATION, METHODS
-from reid.model import Outputs
-from reid.objective import Objective
+from reid.network.model import Outputs
+from reid.training.methods import ABLATION, METHODS
+from reid.training.objective import Objective
 
 LABELS = torch.arange(4).repeat(4)  # (16,)
 MODALITIES = torch.arange(16) // 8

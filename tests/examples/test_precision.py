@@ -1,10 +1,10 @@
-"""Tests of reid.precision: mixed precision, a scaled loss, a clipped gradient."""
+"""Tests of reid.training.precision: mixed precision, a scaled loss, a clipped gradient."""
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from reid.precision import Descent, Precision
+from reid.training.precision import Descent, Precision
 
 
 def descend(precision: Precision, scale: float, *, clip_norm: float | None = None) -> tuple[Descent, Tensor, Tensor]:

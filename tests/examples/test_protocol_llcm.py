@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from reid.evaluation import average
+from reid.evaluation.scores import average
 from reid.protocols import Direction, Roles, Trials, evaluate_trials, llcm_trials, masks
 
 DIRECTIONS: list[Direction] = ["visible-to-infrared", "infrared-to-visible"]

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from examples.look_alike import LookAlike, look_alike
-from reid.evaluation import average
+from reid.evaluation.scores import average
 from reid.protocols import GalleryChoice, Mode, Trials, evaluate_trials, masks, sysu_trials
 
 OFFICIAL = Path(__file__).with_name("official_scores.json")

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reid.layout import ImageList
-from reid.regdb import read_images, remarks
+from reid.data.layout import ImageList
+from reid.data.regdb import read_images, remarks
 
 LISTS = {
     "train_visible_1": ["Visible/12/a.bmp 0", "Visible/12/b.bmp 0", "Visible/30/a.bmp 1"],

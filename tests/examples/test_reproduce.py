@@ -15,19 +15,19 @@ import torch
 import modinv
 import reproduce_sysu
 from examples.tiny_training import content
-from reid.arguments import methods_of, parse, seeds_of
-from reid.checkpoint import ResumeError
-from reid.comparison import difference_table, paired_differences
-from reid.evaluation import Scores
-from reid.methods import ABLATION, METHODS
-from reid.options import TrainingOptions
-from reid.parallel import run_tasks
-from reid.presets import settings_of, synthetic_data
-from reid.reading import Source
-from reid.results import Provenance, Row, Run, write_results
-from reid.resumption import read_runs
-from reid.selection import TEST_WARNING
-from reid.settings import Settings, Task, describe
+from reid.data.reading import Source
+from reid.evaluation.scores import Scores
+from reid.experiments.arguments import methods_of, parse, seeds_of
+from reid.experiments.comparison import difference_table, paired_differences
+from reid.experiments.parallel import run_tasks
+from reid.experiments.presets import settings_of, synthetic_data
+from reid.experiments.results import Provenance, Row, Run, write_results
+from reid.experiments.resumption import read_runs
+from reid.experiments.settings import Settings, Task, describe
+from reid.training.checkpoint import ResumeError
+from reid.training.methods import ABLATION, METHODS
+from reid.training.options import TrainingOptions
+from reid.training.selection import TEST_WARNING
 
 TASKS = (Task("baseline", 0), Task("both", 1))
 QUICK = ["--smoke", "--no-report", "--steps", "2", "--method", "baseline"]

@@ -1,4 +1,4 @@
-"""Tests of reid.reranking against a plain loop that follows the paper's equations."""
+"""Tests of reid.evaluation.reranking against a plain loop that follows the paper's equations."""
 
 import math
 import re
@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from reid.distances import Metric
+from reid.evaluation.distances import Metric
+from reid.evaluation.reranking import Reranking, rerank
 from reid.protocols import evaluate_trials, regdb_trials
-from reid.reranking import Reranking, rerank
 
 
 def features(seed: int, queries: int = 9, images: int = 16) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Tests of reid.results: tables compared letter by letter, and a results file read back."""
+"""Tests of reid.experiments.results: tables compared letter by letter, and a results file read back."""
 
 import errno
 import hashlib
@@ -14,8 +14,8 @@ import pytest
 import torch
 
 import modinv
-from reid.evaluation import Scores
-from reid.results import (
+from reid.evaluation.scores import Scores
+from reid.experiments.results import (
     Provenance,
     Row,
     Run,

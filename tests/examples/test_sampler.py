@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from reid.sampler import CrossModalityPKSampler, Share
+from reid.data.sampler import CrossModalityPKSampler, Share
 
 IDENTITIES, VISIBLE_IMAGES, INFRARED_IMAGES = 11, 9, 6
 LABELS = np.repeat(np.arange(IDENTITIES) * 7 - 3, VISIBLE_IMAGES + INFRARED_IMAGES)

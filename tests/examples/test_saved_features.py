@@ -1,4 +1,4 @@
-"""Tests of reid.saved_features: files written by numpy and scipy, whole and damaged."""
+"""Tests of reid.evaluation.saved_features: files written by numpy and scipy, whole and damaged."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ import torch
 
 from examples.look_alike import look_alike
 from examples.saved_look_alike import write_look_alike
-from reid.saved_features import read_mat_features, read_npz_features, read_test_identities, with_identities
+from reid.evaluation.saved_features import read_mat_features, read_npz_features, read_test_identities, with_identities
 
 ALL = ("identities", "cameras", "numbers", "modalities")
 

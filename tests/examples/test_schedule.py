@@ -1,10 +1,10 @@
-"""Tests of reid.schedule: the learning rate as a function of the step."""
+"""Tests of reid.training.schedule: the learning rate as a function of the step."""
 
 from itertools import pairwise
 
 import pytest
 
-from reid.schedule import Schedule, learning_rate_share
+from reid.training.schedule import Schedule, learning_rate_share
 
 
 def shares(steps: int, schedule: Schedule) -> list[float]:

@@ -1,4 +1,4 @@
-"""Tests of reid.selection and reid.snapshot: the best weights are kept, and pictured images are whole identities."""
+"""Tests of selection and snapshot: the best weights are kept, and pictured images are whole identities."""
 
 import math
 from pathlib import Path
@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from reid import selection
-from reid.checkpoint import read_checkpoint
-from reid.dataset import HeldOutSet
-from reid.epochs import Epoch
-from reid.evaluation import Scores
-from reid.layout import ImageList
+from reid.data.dataset import HeldOutSet
+from reid.data.layout import ImageList
+from reid.evaluation.scores import Scores
 from reid.protocols import regdb_trials
-from reid.selection import BestModel
-from reid.snapshot import choose_pictured, write_snapshot
+from reid.training import selection
+from reid.training.checkpoint import read_checkpoint
+from reid.training.epochs import Epoch
+from reid.training.selection import BestModel
+from reid.training.snapshot import choose_pictured, write_snapshot
 
 
 def epoch(number: int) -> Epoch:

@@ -1,4 +1,4 @@
-"""Tests of reid.synchronized: layers that see the rows of all processes equal those of one process on all rows."""
+"""Tests of synchronized: layers that see the rows of all processes equal those of one process on all rows."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from distributed_processes import in_processes
 from modinv.modules import PerModalityBatchNorm
-from reid.synchronized import SynchronizedBatchNorm, SynchronizedPerModalityBatchNorm, synchronize_normalization
+from reid.network.synchronized import SynchronizedBatchNorm, SynchronizedPerModalityBatchNorm, synchronize_normalization
 
 KINDS = ("maps", "vectors")
 MODALITIES = torch.tensor([0, 1, 1, 0, 1, 0, 0])

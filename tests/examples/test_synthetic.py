@@ -9,12 +9,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from reid import synthetic_folder
-from reid.appearance import PATTERNS, Camera, Cloth, Person, draw_camera, draw_person, draw_place
-from reid.drawing import draw_images
-from reid.synthetic import draw_cameras, ensure_synthetic_sysu, make_synthetic_sysu
-from reid.synthetic_folder import FINGERPRINT
-from reid.sysu import INFRARED_CAMERAS, VISIBLE_CAMERAS, read_images, read_permutations
+from reid.data.sysu import INFRARED_CAMERAS, VISIBLE_CAMERAS, read_images, read_permutations
+from reid.synthetic import folder as synthetic_folder
+from reid.synthetic.appearance import PATTERNS, Camera, Cloth, Person, draw_camera, draw_person, draw_place
+from reid.synthetic.drawing import draw_images
+from reid.synthetic.folder import FINGERPRINT
+from reid.synthetic.sysu import draw_cameras, ensure_synthetic_sysu, make_synthetic_sysu
 
 
 @pytest.fixture(scope="module")

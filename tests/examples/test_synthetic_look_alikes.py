@@ -1,4 +1,4 @@
-"""Tests of reid.synthetic_regdb and reid.synthetic_llcm: what is written is what the readers of the real sets read."""
+"""Tests of reid.synthetic.regdb and reid.synthetic.llcm: what is written is what the readers of the real sets read."""
 
 import re
 from collections.abc import Callable
@@ -10,9 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from reid import llcm, regdb, synthetic_folder
-from reid.synthetic_llcm import make_synthetic_llcm
-from reid.synthetic_regdb import make_synthetic_regdb
+from reid.data import llcm, regdb
+from reid.synthetic import folder as synthetic_folder
+from reid.synthetic.llcm import make_synthetic_llcm
+from reid.synthetic.regdb import make_synthetic_regdb
 
 SIZE = (24, 12)
 

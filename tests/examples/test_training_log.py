@@ -1,4 +1,4 @@
-"""Tests of reid.epochs and reid.training_log: means without waiting, and the files that they are written to."""
+"""Tests of epochs and training_log: means without waiting, and the files that they are written to."""
 
 import csv
 import importlib
@@ -10,8 +10,8 @@ from types import ModuleType
 import pytest
 import torch
 
-from reid.epochs import Epoch, EpochMeans
-from reid.training_log import MissingTensorBoardError, epoch_line, open_csv, open_tensorboard
+from reid.training.epochs import Epoch, EpochMeans
+from reid.training.training_log import MissingTensorBoardError, epoch_line, open_csv, open_tensorboard
 
 HEAD = ["epoch", "step", "seconds", "learning_rate", "gradient_norm", "modality_gap"]
 

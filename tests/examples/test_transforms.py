@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from reid.transforms import Augmentation, augment, normalize
+from reid.data.transforms import Augmentation, augment, normalize
 
 OFF = Augmentation(padding=0, flip=0.0, gray=0.0, erase=0.0)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -1,4 +1,4 @@
-"""Tests of reid.weights: any file of an ordinary ResNet-50 loads, and what was in it is told."""
+"""Tests of reid.network.weights: any file of an ordinary ResNet-50 loads, and what was in it is told."""
 
 import sys
 from collections.abc import Mapping
@@ -9,8 +9,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from reid.resnet import TwoStreamResNet50
-from reid.weights import load_imagenet_weights, read_weights
+from reid.network.resnet import TwoStreamResNet50
+from reid.network.weights import load_imagenet_weights, read_weights
 
 
 def torchvision_resnet50_keys() -> dict[str, tuple[int, ...]]:

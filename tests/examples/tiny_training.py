@@ -7,16 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reid.dataset import TrainingSet
-from reid.engine import train
-from reid.epochs import Epoch
-from reid.methods import METHODS
-from reid.model import TwoStreamNetwork
-from reid.objective import Objective
-from reid.options import TrainingOptions
-from reid.randomness import seed_everything
-from reid.ranks import ALONE, Ranks
-from reid.session import Observer
+from reid.data.dataset import TrainingSet
+from reid.network.model import TwoStreamNetwork
+from reid.training.engine import train
+from reid.training.epochs import Epoch
+from reid.training.methods import METHODS
+from reid.training.objective import Objective
+from reid.training.options import TrainingOptions
+from reid.training.randomness import seed_everything
+from reid.training.ranks import ALONE, Ranks
+from reid.training.session import Observer
 
 OPTIONS = TrainingOptions(steps=8, identities=4, images=2, checkpoint_every=3)
 

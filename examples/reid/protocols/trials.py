@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reid.evaluation import CMCLevel, Labels, Metric, Scores, evaluate, evaluate_features
-from reid.reranking import Reranking, rerank
+from reid.evaluation.reranking import Reranking, rerank
+from reid.evaluation.scores import CMCLevel, Labels, Metric, Scores, evaluate, evaluate_features
 
 __all__ = ["Masks", "Rule", "Trials", "evaluate_trials", "masks"]
 

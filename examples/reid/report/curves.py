@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from reid.epochs import Epoch
 from reid.report.reading import History
 from reid.report.style import axes_grid, look, named
+from reid.training.epochs import Epoch
 
 __all__ = ["Spread", "over_seeds", "plot_gap", "plot_optimiser", "plot_terms", "seeds_sentence", "terms_of"]
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reid.methods import METHODS
+from reid.training.methods import METHODS
 
 __all__ = ["Embeddings", "History", "MethodScores", "Model", "Run", "read_embeddings", "read_history", "read_run"]
 

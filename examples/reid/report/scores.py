@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from reid.comparison import Difference
+from reid.experiments.comparison import Difference
 from reid.report.reading import MethodScores
 from reid.report.style import MUTED, axes_grid, look, named
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from reid.report.page import Section
 from reid.report.reading import MethodScores, Run
-from reid.selection import TEST_WARNING
+from reid.training.selection import TEST_WARNING
 
 __all__ = ["lead_of", "provenance_section", "results_section"]
 

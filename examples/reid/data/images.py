@@ -1,0 +1,131 @@
+"""Decodes image files into bytes of one size, in threads, and names all files at once that are no images."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from tqdm import tqdm
+
+from reid.data.threads import map_in_threads
+
+__all__ = ["RESAMPLING", "Failure", "ImageError", "decode_images", "load_images", "verify_images"]
+
+RESAMPLING: Final = Image.Resampling.BILINEAR
+
+
+class Failure(NamedTuple):
+    """A file that cannot be decoded."""
+
+    path: Path
+    reason: str
+
+
+class ImageError(ValueError):
+    """Some files are missing or are no images; the message names all of them."""
+
+    def __init__(self, failures: Sequence[Failure]) -> None:
+        super().__init__(failures)  # as the argument, so that the error can travel between processes
+        self.failures = tuple(failures)
+
+    def __str__(self) -> str:
+        names = ", ".join(f"{failure.path} ({failure.reason})" for failure in self.failures)
+        return f"{len(self.failures)} image files cannot be decoded, copy them from the data set again: {names}."
+
+
+def load_images(paths: Sequence[Path], size: tuple[int, int], *, progress: bool = True) -> Tensor:
+    """Decode and resize images.
+
+    Args:
+        paths: the N files, of any size and mode; gray images get three equal channels.
+        size: (height, width) in pixels.
+        progress: whether to show a progress bar.
+
+    Returns:
+        ``(N, 3, H, W)`` of dtype uint8, in the order of the paths.
+
+    Raises:
+        ImageError: when files are missing or no images; all of them are named.
+        ValueError: when the size is not positive.
+    """
+    decoded = decode_images(paths, size, progress=progress)
+    images = torch.empty((len(paths), 3, *size), dtype=torch.uint8)
+    for row, image in enumerate(decoded):
+        images[row] = torch.from_numpy(image)
+    return images
+
+
+def decode_images(
+    paths: Sequence[Path], size: tuple[int, int], *, progress: bool = True
+) -> Iterator[NDArray[np.uint8]]:
+    """Decode and resize images one after the other, in the order of the paths.
+
+    Args:
+        paths: the N files.
+        size: (height, width) in pixels.
+        progress: whether to show a progress bar.
+
+    Returns:
+        ``(3, H, W)`` each.
+
+    Raises:
+        ImageError: after the last file, when files are missing or no images; all of them are named.
+        ValueError: at once, when the size is not positive.
+    """
+    height, width = size
+    if height < 1 or width < 1:
+        raise ValueError(f"size must be a positive (height, width), but is {size}: give the size in pixels.")
+    return _decode_all(paths, size, "reading images", progress)
+
+
+def verify_images(paths: Sequence[Path], *, progress: bool = True) -> None:
+    """Make sure that all images can be decoded, whole, before anything is done with one of them.
+
+    Args:
+        paths: the files.
+        progress: whether to show a progress bar.
+
+    Raises:
+        ImageError: when files are missing or no images; all of them are named.
+    """
+    for _ in _decode_all(paths, None, "checking images", progress):
+        pass
+
+
+def _decode_all(
+    paths: Sequence[Path], size: tuple[int, int] | None, title: str, progress: bool
+) -> Iterator[NDArray[np.uint8]]:
+    failures: list[Failure] = []
+    # Pillow decodes outside of the interpreter's lock.
+    decoded = map_in_threads(lambda path: _decode(path, size), paths)
+    for image in tqdm(decoded, title, len(paths), unit="image", disable=not progress):
+        if isinstance(image, Failure):
+            failures.append(image)
+        else:
+            yield image
+    if failures:
+        raise ImageError(failures)
+
+
+def _decode(path: Path, size: tuple[int, int] | None) -> NDArray[np.uint8] | Failure:
+    try:
+        with Image.open(path) as file:
+            image = file.convert("RGB")
+    except Exception as error:  # decoders raise anything on bytes that are no image
+        return Failure(path, _reason(error))
+    if size is not None and image.size != (size[1], size[0]):
+        image = image.resize((size[1], size[0]), RESAMPLING)
+    pixels: NDArray[np.uint8] = np.array(image, dtype=np.uint8).transpose(2, 0, 1)  # (3, H, W)
+    return pixels
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "missing"
+    if isinstance(error, UnidentifiedImageError):  # its message repeats the path
+        return "no image"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,0 +1,1 @@
+"""Scores of rankings, from distances or features; no camera is known here."""

@@ -1,0 +1,1 @@
+"""Experiments: what is trained and scored, compared and written down."""

@@ -1,0 +1,123 @@
+"""From the options of the command line to settings: what was not chosen follows from the backbone."""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from reid.data.reading import DataSetName, Source
+from reid.data.transforms import Augmentation
+from reid.experiments.settings import Settings
+from reid.synthetic.llcm import make_synthetic_llcm
+from reid.synthetic.regdb import make_synthetic_regdb
+from reid.synthetic.sysu import ensure_synthetic_sysu
+from reid.training.options import TrainingOptions
+
+__all__ = ["AUGMENTATIONS", "PRESETS", "SMOKE", "Preset", "settings_of", "synthetic_data"]
+
+
+class Preset(NamedTuple):
+    """What goes with a backbone unless an option says otherwise."""
+
+    size: tuple[int, int]
+    training: TrainingOptions
+
+
+PRESETS: Final = {
+    "small": Preset((64, 32), TrainingOptions()),
+    # The field's image size and padding, MPANet's learning rate, about 35 passes over the visible images.
+    "resnet50": Preset(
+        (288, 144),
+        TrainingOptions(steps=24_000, learning_rate=3.5e-4, augmentation=Augmentation(padding=10)),
+    ),
+}
+SMOKE: Final = Preset((32, 16), TrainingOptions(steps=8, identities=4, images=2))
+
+
+# What is changed of a backbone's augmentation.
+AUGMENTATIONS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "gray": {},
+    # The means of CAJ (see `Augmentation`) on one copy of each visible image: a third exchanged, a third made gray in
+    # one of four ways, a third left as they are; the shares are our choice.
+    "channels": {"gray": 0.0, "exchange": 1 / 3, "adaptive_gray": 1 / 3, "erase_value": (0.4914, 0.4822, 0.4465)},
+}
+
+
+def settings_of(chosen: argparse.Namespace) -> Settings:
+    """Fill what was not chosen from the backbone's preset, and make the synthetic data set if it is meant.
+
+    Args:
+        chosen: from `reid.experiments.arguments.parse`.
+
+    Returns:
+        The settings.
+    """
+    preset = SMOKE if chosen.smoke else PRESETS[chosen.backbone]
+    size = tuple(chosen.size or preset.size)
+    return Settings(
+        source=_source(chosen),
+        size=(size[0], size[1]),
+        backbone=chosen.backbone,
+        private_stages=chosen.private_stages,
+        weights=chosen.weights,
+        select=chosen.select,
+        evaluate_every=chosen.evaluate_every,
+        device=chosen.device,
+        deterministic=chosen.deterministic,
+        compile=chosen.compile,
+        training=_training(preset.training, chosen),
+        cache=chosen.cache,
+        tensorboard=chosen.tensorboard,
+    )
+
+
+def synthetic_data(data_set: DataSetName = "sysu", *, smoke: bool) -> Path:
+    """Make a synthetic data set in the layout of a real one, unless it is there.
+
+    Args:
+        data_set: whose layout.
+        smoke: whether the smallest one will do.
+
+    Returns:
+        Its folder.
+    """
+    root = Path("data", f"synthetic-{data_set}{'-smoke' if smoke else ''}")
+    options: dict[str, Any] = {"progress": sys.stderr.isatty()}
+    if smoke:
+        options |= {"size": SMOKE.size, "train": 6, "test": 4}
+    if data_set == "regdb":
+        return make_synthetic_regdb(root, **options | ({"images": 3} if smoke else {}))
+    if data_set == "llcm":
+        return make_synthetic_llcm(root, **options | ({"images_per_camera": 2} if smoke else {}))
+    if smoke:
+        options |= {"train": 8, "val": 2, "test": 6, "images_per_camera": 3}
+    return ensure_synthetic_sysu(root, **options)
+
+
+def _source(chosen: argparse.Namespace) -> Source:
+    return Source(
+        root=chosen.data or synthetic_data(chosen.data_set, smoke=chosen.smoke),
+        data_set=chosen.data_set,
+        gallery=chosen.gallery,
+        mode=chosen.mode,
+        shots=chosen.shots,
+        split=chosen.split,
+        direction=chosen.direction,
+        roles=chosen.roles,
+        validate=chosen.select == "validation",
+    )
+
+
+def _training(preset: TrainingOptions, chosen: argparse.Namespace) -> TrainingOptions:
+    names = ("steps", "identities", "images", "learning_rate", "clip_norm", "precision", "checkpoint_every")
+    schedule = preset.schedule._replace(**_asked(chosen, {"schedule": "name", "warmup": "warmup"}))
+    augmentation = preset.augmentation._replace(**AUGMENTATIONS[chosen.augmentation])
+    asked = _asked(chosen, {name: name for name in names})
+    return preset._replace(schedule=schedule, augmentation=augmentation, **asked)
+
+
+def _asked(chosen: argparse.Namespace, names: dict[str, str]) -> dict[str, Any]:
+    """Return the options that were given, by the names of the fields that they fill."""
+    asked = {field: getattr(chosen, name) for name, field in names.items()}
+    return {field: value for field, value in asked.items() if value is not None}

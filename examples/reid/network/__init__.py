@@ -1,0 +1,1 @@
+"""The networks of the example: two streams, a shared trunk, the heads of modinv."""

@@ -1,0 +1,35 @@
+"""Extracts the features of images with a trained network."""
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from reid.data.transforms import normalize
+
+__all__ = ["extract_embeddings"]
+
+
+@torch.no_grad()
+def extract_embeddings(
+    model: nn.Module, images: Tensor, modalities: Tensor, *, batch_size: int = 256, progress: bool = True
+) -> Tensor:
+    """Embed images as they are, without augmentation, with a network in evaluation mode.
+
+    Args:
+        model: the network; its mode is put back.
+        images: ``(N, 3, H, W)`` uint8, on the host.
+        modalities: ``(N,)``.
+        batch_size: images at a time; it does not change the result.
+        progress: whether to show a bar, which a terminal only gets to see.
+
+    Returns:
+        ``(N, D)`` on the host.
+    """
+    parameter, was_training = next(model.parameters()), model.training
+    device, kind = parameter.device, parameter.dtype
+    model.eval()
+    batches = list(zip(torch.split(images, batch_size), torch.split(modalities, batch_size), strict=True))
+    bar = tqdm(batches, "embedding", unit="batch", disable=None if progress else True, leave=False)
+    parts = [model(normalize(some.to(device)).to(kind), which.to(device)).embedding.cpu() for some, which in bar]
+    model.train(was_training)
+    return torch.cat(parts)

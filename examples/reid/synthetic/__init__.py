@@ -1,0 +1,1 @@
+"""Data sets of drawn persons, in the layouts of the real ones."""

@@ -1,0 +1,1 @@
+"""Training: the objective, the steps, and everything that lets them go on after an interruption."""

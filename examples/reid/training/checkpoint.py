@@ -1,0 +1,138 @@
+"""A training in one file, which holds all that must be known to go on as if nothing had happened."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, NamedTuple, Protocol
+
+import torch
+
+from reid.training.randomness import random_states, restore_random_states
+from reid.whole_file import write_whole
+
+__all__ = ["ResumeError", "State", "Stateful", "check_same_options", "load_checkpoint", "read_checkpoint"]
+__all__ += ["save_checkpoint"]
+
+
+class ResumeError(ValueError):
+    """What should be continued cannot be: it is damaged, or was made with other options."""
+
+
+class Stateful(Protocol):
+    """A network, an optimizer, losses with a memory, a scaler, the means of an epoch, the best model so far."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Return tensors, numbers, texts, lists and dictionaries."""
+
+    def load_state_dict(self, state: Any, /) -> Any:
+        """Fill in what `state_dict` gave."""
+
+
+class State(NamedTuple):
+    """What changes while training; the schedules and the batches are functions of the step, and need no state."""
+
+    parts: Mapping[str, Stateful]
+    """By name; "model" is the network."""
+    generator: torch.Generator
+    """Of the augmentation; the global generators are kept beside it."""
+
+
+def save_checkpoint(path: Path, state: State, step: int, options: Mapping[str, Any]) -> None:
+    """Write the state of a training.
+
+    Args:
+        path: of the file, replaced when it exists; missing folders are made.
+        state: the training; it is only read.
+        step: how many steps are done.
+        options: what the training was made with, JSON values; `load_checkpoint` compares them.
+
+    Raises:
+        NotWrittenError: when the disk is full; the last checkpoint stays whole.
+    """
+    content = {
+        "step": step,
+        "options": dict(options),
+        **{name: part.state_dict() for name, part in state.parts.items()},
+        "generator": state.generator.get_state(),
+        "random": random_states(),
+    }
+    memory = io.BytesIO()  # torch writes to a full disk with errors of its own, Python's are clear
+    torch.save(content, memory)
+    write_whole(path, memory.getbuffer())
+
+
+def load_checkpoint(path: Path, state: State, options: Mapping[str, Any]) -> int:
+    """Put a training where it was, the global random generators included.
+
+    Args:
+        path: of the file.
+        state: filled in place.
+        options: those of the training that goes on.
+
+    Returns:
+        How many steps are done.
+
+    Raises:
+        ResumeError: when the file is no checkpoint, or was made with other options.
+    """
+    content = read_checkpoint(path)
+    try:
+        stored, step = content["options"], int(content["step"])
+        check_same_options(path, stored, options)
+        for name, part in state.parts.items():
+            part.load_state_dict(content[name])
+        state.generator.set_state(content["generator"])
+        restore_random_states(content["random"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise _damaged(path, error) from error
+    return step
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read what `save_checkpoint` wrote.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        ``"step"``, ``"options"``, the state of each part by its name, and the random generators.
+
+    Raises:
+        ResumeError: when the file is no checkpoint.
+    """
+    try:
+        # To the CPU first: generators live there, and the optimizer moves its own tensors.
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if not {"step", "options", "model"} <= content.keys():
+            raise KeyError("model")
+    except (OSError, RuntimeError, UnpicklingError, EOFError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(path, error) from error
+    whole: dict[str, Any] = content
+    return whole
+
+
+def check_same_options(path: Path, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Refuse to mix numbers that were made in different ways.
+
+    Args:
+        path: of the file that is continued, for the message.
+        stored: the options in it; what is not asked for now may stand there besides.
+        asked: the options now.
+
+    Raises:
+        ResumeError: naming the options that differ.
+    """
+    names = [name for name in asked if stored.get(name) != asked[name]]
+    if names:
+        shown = ", ".join(f"{name} {stored.get(name)!r} (now {asked[name]!r})" for name in names)
+        raise ResumeError(
+            f"{path} was made with {shown}: give the same options, another --name, or start anew without --resume."
+        )
+
+
+def _damaged(path: Path, error: Exception) -> ResumeError:
+    return ResumeError(
+        f"{path} is not a whole checkpoint of this program ({type(error).__name__}): "
+        "delete it, or start anew without --resume."
+    )

@@ -1,0 +1,111 @@
+"""The processes that torchrun starts: which one this is, and what they agree on."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Final, NamedTuple, TypeVar
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from reid.network.synchronized import synchronize_normalization
+
+__all__ = ["ALONE", "Ranks", "join_ranks", "parallel"]
+
+T = TypeVar("T")
+
+# The others wait for as long as the first one evaluates.
+_PATIENCE: Final = timedelta(hours=4)
+
+
+class Ranks(NamedTuple):
+    """The place of this process among those that train one model together."""
+
+    rank: int = 0
+    """From 0; the first one evaluates, writes and speaks."""
+    world_size: int = 1
+    local_rank: int = 0
+    """Among the processes of this machine: the number of its GPU."""
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes and speaks."""
+        return self.rank == 0
+
+    def share(self, value: T | None) -> T:
+        """Give all processes what the first one has; the others wait for it.
+
+        Args:
+            value: of the first process, anything that can be pickled; that of the others is not read.
+
+        Returns:
+            The value of the first process.
+        """
+        values = [value]
+        if self.world_size > 1:
+            distributed.broadcast_object_list(values, src=0, device=torch.device("cpu"))
+        assert values[0] is not None
+        return values[0]
+
+    def any(self, flag: bool) -> bool:
+        """Tell whether one of the processes raised a flag, without waiting for a GPU.
+
+        Args:
+            flag: of this process.
+
+        Returns:
+            The same answer on all of them.
+        """
+        if self.world_size == 1:
+            return flag
+        flags = torch.tensor(int(flag))
+        distributed.all_reduce(flags, distributed.ReduceOp.MAX)
+        return bool(flags)
+
+
+ALONE: Final = Ranks()
+
+
+@contextmanager
+def join_ranks(device: str) -> Iterator[Ranks]:
+    """Join the processes that torchrun has started, for the time of the block.
+
+    Args:
+        device: of the training; each process of a machine takes the GPU of its number.
+
+    Returns:
+        This process among the others; alone where the program was not started by torchrun.
+    """
+    if "LOCAL_RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield ALONE
+        return
+    local_rank = int(os.environ["LOCAL_RANK"])
+    on_gpu = torch.device(device).type == "cuda"
+    if on_gpu:
+        torch.cuda.set_device(local_rank)
+    # Flags and objects travel between hosts' memories, gradients between GPUs.
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_PATIENCE)
+    try:
+        yield Ranks(distributed.get_rank(), distributed.get_world_size(), local_rank)
+    finally:
+        distributed.destroy_process_group()
+
+
+def parallel(model: nn.Module, ranks: Ranks) -> nn.Module:
+    """Let a network learn from the rows of all processes.
+
+    Args:
+        model: on its device; its batch normalisation is made to look at the rows of all processes, in place.
+        ranks: this process among the others.
+
+    Returns:
+        The network to call while training; the model itself where it is alone.
+    """
+    if ranks.world_size == 1:
+        return model
+    synchronize_normalization(model)
+    on_gpu = next(model.parameters()).is_cuda
+    # Buffers are equal anyhow: every process computes them from the same sums.
+    return DistributedDataParallel(model, [ranks.local_rank] if on_gpu else None, forward_sync_buffers=False)

@@ -1,0 +1,103 @@
+"""Keeps the weights of the epoch that scored best on images that the training does not see."""
+
+import io
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import torch
+from torch import nn
+
+from reid.data.dataset import HeldOutSet
+from reid.evaluation.scores import average
+from reid.network.extraction import extract_embeddings
+from reid.protocols import evaluate_trials
+from reid.training.checkpoint import read_checkpoint
+from reid.training.epochs import Epoch
+from reid.whole_file import write_whole
+
+__all__ = ["TEST_WARNING", "BestModel", "Selection"]
+
+Selection = Literal["last", "validation", "test"]
+
+TEST_WARNING: Final = (
+    "THE EPOCH OF EACH MODEL WAS CHOSEN ON THE TEST SET: these numbers are too good, and are made only to stand "
+    "beside published ones that were made in the same way."
+)
+
+
+class BestModel:
+    """Score the network every few epochs and at the end, and keep the best weights in a file of their own.
+
+    Best is the largest mAP, the mean over the trials; of equal ones the first.
+
+    Args:
+        path: of the file, which `read_checkpoint` reads; its step is that of the epoch.
+        held_out: what is scored.
+        every: epochs between two scores.
+        steps: of the whole training.
+        options: what the training is made with, JSON values.
+    """
+
+    def __init__(self, path: Path, held_out: HeldOutSet, *, every: int, steps: int, options: Mapping[str, Any]) -> None:
+        self.path = path
+        self._held_out = held_out
+        self._every = every
+        self._steps = steps
+        self._options = dict(options)
+        self.precision = -math.inf
+        """The largest mAP so far."""
+        self.step = 0
+        """Where it was reached."""
+
+    def consider(self, epoch: Epoch, network: nn.Module) -> float | None:
+        """Score a network when it is time to.
+
+        Args:
+            epoch: that has ended.
+            network: as it is now.
+
+        Returns:
+            Its mAP; None where it was not scored.
+
+        Raises:
+            NotWrittenError: when the disk is full.
+        """
+        if epoch.epoch % self._every and epoch.step < self._steps:
+            return None
+        images, modalities, trials = self._held_out
+        embeddings = extract_embeddings(network, images, modalities, progress=False)
+        precision = average(evaluate_trials(embeddings, trials)).mAP
+        if precision > self.precision:
+            self.precision, self.step = precision, epoch.step
+            self._keep(network)
+        return precision
+
+    def restore(self, network: nn.Module) -> None:
+        """Put the best weights into a network.
+
+        Args:
+            network: filled in place.
+
+        Raises:
+            ResumeError: when the file is damaged.
+        """
+        network.load_state_dict(read_checkpoint(self.path)["model"])
+
+    def state_dict(self) -> dict[str, float | int]:
+        """Return the best score and its step; the weights are in the file."""
+        return {"precision": self.precision, "step": self.step}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with the best score so far.
+
+        Args:
+            state: from `state_dict`.
+        """
+        self.precision, self.step = float(state["precision"]), int(state["step"])
+
+    def _keep(self, network: nn.Module) -> None:
+        memory = io.BytesIO()
+        torch.save({"step": self.step, "options": self._options, "model": network.state_dict()}, memory)
+        write_whole(self.path, memory.getbuffer())
