@@ -187,6 +187,7 @@ class _Gram(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
         ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)  # of what has none: a matrix of zeros
         ctx.save_for_backward(*inputs, output[1])
 
     @staticmethod

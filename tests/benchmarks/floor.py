@@ -13,9 +13,7 @@ __all__ = ["Factor", "measure", "section"]
 SIZES = ((32, 512), (64, 512), (32, 2048), (64, 2048))
 # The largest factor, asked for at 64 rows per modality and D = 2048.
 TARGETS = {"moments": 2.5, "wasserstein": 2.5, "kl": 3.5, "jeffreys": 3.5}
-_REASON = (
-    "the N x N algebra in float64 (a singular value decomposition or an inverse) and the fixed price of its calls."
-)
+_REASON = "the N x N algebra in float64 (a decomposition or an inverse) and the fixed price of its calls."
 
 
 class Factor(NamedTuple):

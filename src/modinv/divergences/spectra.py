@@ -102,7 +102,7 @@ def _polar_factor(matrix: Tensor, resolution: float = 0.0) -> tuple[Tensor, Tens
     else:
         left, values, right = torch.linalg.svd(numbers, full_matrices=False)  # descending
         polar = (left * (values > values[:1] * (max(matrix.shape) * limits.eps))) @ right
-    return values.sum() + 0 * matrix.sum(), polar
+    return torch.add(values.sum(), matrix.sum(), alpha=0), polar
 
 
 def _scale_once(gradient: Tensor, derivative: Tensor, point: Tensor) -> Tensor:
@@ -138,6 +138,7 @@ class _NuclearNorm(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: tuple[Tensor, Tensor]) -> None:
         ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(output[1], inputs[0])
 
     @staticmethod
@@ -156,6 +157,7 @@ class _ProductNuclearNorm(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, ...]) -> None:
         ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(*output[1:], *inputs)
 
     @staticmethod
@@ -185,6 +187,7 @@ class _TraceSquareRoot(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
         ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(output[1], *inputs)
 
     @staticmethod
