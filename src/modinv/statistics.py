@@ -191,7 +191,9 @@ class _Gram(torch.autograd.Function):
         ctx.save_for_backward(*inputs, output[1])
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None]:
+        if gradients[0] is None:
+            return None, None, None
         features, membership, averaging, stacked = ctx.saved_tensors
         if torch.is_grad_enabled():  # a second derivative needs the way from the features to rows and means
             kinds = (part.to(stacked.dtype) for part in ctx.saved_tensors[:3])
