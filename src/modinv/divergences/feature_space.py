@@ -30,8 +30,7 @@ class FeatureGaussians(Gaussians):
         self._degrees = layout.degrees[:, 0].clamp(min=1).to(rows.dtype)  # (M,)
         members = layout.covariance_rows.transpose(0, 1).to(rows.dtype)  # (M, N, 1)
         self._samples = members * self._degrees.rsqrt()[:, None, None] * rows  # (M, N, D)
-        self._covariances = self._samples.mT @ rows * self._degrees.rsqrt()[:, None, None]  # (M, D, D)
-        self._traces = (self._covariances * self._identity).sum((1, 2))  # (M,)
+        self._traces = self._samples.square().sum((1, 2))  # (M,)
         self._shrunk = shrinkage != 0
         if isinstance(shrinkage, str):
             self._alpha = self._intensity(shrinkage, members.sum((1, 2)).clamp(min=1))
@@ -99,6 +98,10 @@ class FeatureGaussians(Gaussians):
     def covariance_noise(self, pairs: Pairs) -> Tensor:
         noise = excess_of_squares(self._covariances.square().sum((1, 2)), self._traces, self._degrees)  # (M,)
         return pairs.sum(lambda a, b: noise[a] + noise[b])
+
+    @lazy
+    def _covariances(self) -> Tensor:
+        return self._samples.mT @ self._samples  # (M, D, D)
 
     @property
     def _identity(self) -> Tensor:
