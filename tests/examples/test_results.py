@@ -19,7 +19,6 @@ from reid.experiments.results import (
     Provenance,
     Row,
     Run,
-    markdown_table,
     sha256,
     text_table,
     versions,
@@ -64,25 +63,11 @@ def test_text_table_is_aligned_and_shows_deviations_over_seeds() -> None:
     ]
 
 
-def test_markdown_table_holds_the_same_cells() -> None:
-    assert markdown_table(rows()).splitlines() == [
-        "| method | R1 | R5 | R10 | R20 | mAP | mINP |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-        "| baseline | 50.00 | 100.00 | 100.00 | 100.00 | 50.00 | 25.00 |",
-        "| + enhancing | 30.00 ± 10.00 | 100.00 ± 0.00 | 100.00 ± 0.00 | 100.00 ± 0.00 | 50.00 ± 0.00 | 25.00 ± 0.00 |",
-    ]
-
-
 def test_ranks_are_read_off_the_curve_counted_from_one() -> None:
     ramp = Scores(torch.arange(1, 21).double() / 20, 0.0, 0.0, 1, 1)
     assert text_table([Row("m", (Run(0, (ramp,)),))]).splitlines()[2].split() == [
         "m", "5.00", "25.00", "50.00", "100.00", "0.00", "0.00",
     ]  # fmt: skip
-
-
-def test_bar_in_a_method_name_does_not_break_the_markdown_table() -> None:
-    line = markdown_table([Row("a|b", rows()[0].runs)]).splitlines()[2]
-    assert line.startswith(r"| a\|b | 50.00 |")
 
 
 def test_row_without_a_run_is_refused() -> None:

@@ -14,7 +14,7 @@ from reid.synthetic import folder as synthetic_folder
 from reid.synthetic.appearance import PATTERNS, Camera, Cloth, Person, draw_camera, draw_person, draw_place
 from reid.synthetic.drawing import draw_images
 from reid.synthetic.folder import FINGERPRINT
-from reid.synthetic.sysu import draw_cameras, ensure_synthetic_sysu, make_synthetic_sysu
+from reid.synthetic.sysu import draw_cameras, make_synthetic_sysu
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ MEANS = {1: 146.700, 2: 98.811, 3: 75.729, 4: 94.769, 5: 151.317, 6: 95.462}
 
 
 def small(root: Path, *, seed: int = 0, size: tuple[int, int] = (32, 16), test: int = 1, images: int = 2) -> Path:
-    return ensure_synthetic_sysu(
+    return make_synthetic_sysu(
         root, train=1, val=0, test=test, seed=seed, size=size, images_per_camera=images, progress=False
     )
 
@@ -337,7 +337,7 @@ def test_make_takes_an_empty_folder(tmp_path: Path) -> None:
 )
 def test_number_out_of_range_is_refused_by_name(tmp_path: Path, name: str, value: int) -> None:
     with pytest.raises(ValueError, match=rf"{name} must be at (least|most) \d+, but is -?\d+"):
-        ensure_synthetic_sysu(tmp_path / "set", progress=False, **{name: value})  # type: ignore[arg-type]
+        make_synthetic_sysu(tmp_path / "set", progress=False, **{name: value})  # type: ignore[arg-type]
 
 
 def test_more_identities_than_folders_have_names_for_are_refused(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def refuse_missing(missing: Sequence[Path], named_by: str) -> None:
         )
 
 
-def counts_remark(what: str, images: ImageList, expected: Counts) -> str | None:
+def counts_remark(what: str, images: ImageList, expected: Counts) -> tuple[str, ...]:
     """Say in one line that a part of a data set has not its real size.
 
     Args:
@@ -142,17 +142,17 @@ def counts_remark(what: str, images: ImageList, expected: Counts) -> str | None:
         expected: its real size.
 
     Returns:
-        The line, or None where the size is the real one. It is no error: look-alikes and subsets are smaller.
+        The line, or nothing where the size is the real one. It is no error: look-alikes and subsets are smaller.
     """
     infrared = int((images.modalities == INFRARED).sum())
     found = Counts(len(np.unique(images.identities)), len(images.paths) - infrared, infrared)
     if found == expected:
-        return None
+        return ()
     texts = [
         f"{n.identities:,} identities with {n.visible:,} visible and {n.infrared:,} infrared images"
         for n in (expected, found)
     ]
-    return f"{what} has {texts[0]}, found {texts[1]}: scores do not compare with published ones."
+    return (f"{what} has {texts[0]}, found {texts[1]}: scores do not compare with published ones.",)
 
 
 def read_identities(file: Path) -> list[int]:

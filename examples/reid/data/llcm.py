@@ -94,8 +94,7 @@ def remarks(images: ImageList, part: Part) -> tuple[str, ...]:
     Returns:
         One line, or none where the counts are the real ones.
     """
-    remark = counts_remark(f"LLCM {part}", images, _COUNTS[part])
-    return () if remark is None else (remark,)
+    return counts_remark(f"LLCM {part}", images, _COUNTS[part])
 
 
 def _listed(root: Path, name: str, kind: str) -> Iterator[Entry]:

@@ -75,8 +75,7 @@ def remarks(images: ImageList, part: Part) -> tuple[str, ...]:
     Returns:
         One line, or none where the counts are the real ones.
     """
-    remark = counts_remark(f"RegDB {part}", images, _COUNTS)
-    return () if remark is None else (remark,)
+    return counts_remark(f"RegDB {part}", images, _COUNTS)
 
 
 def _entries(root: Path, name: str, modality: int) -> list[Entry]:

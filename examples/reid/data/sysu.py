@@ -94,8 +94,7 @@ def remarks(images: ImageList, split: Split) -> tuple[str, ...]:
     Returns:
         One line, or none where the counts are the real ones.
     """
-    remark = counts_remark(f"SYSU-MM01 {split}", images, _COUNTS[split])
-    return () if remark is None else (remark,)
+    return counts_remark(f"SYSU-MM01 {split}", images, _COUNTS[split])
 
 
 def missing_images(root: Path, images: ImageList, split: Split) -> list[Path]:

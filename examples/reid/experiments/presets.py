@@ -11,7 +11,7 @@ from reid.data.transforms import Augmentation
 from reid.experiments.settings import Settings
 from reid.synthetic.llcm import make_synthetic_llcm
 from reid.synthetic.regdb import make_synthetic_regdb
-from reid.synthetic.sysu import ensure_synthetic_sysu
+from reid.synthetic.sysu import make_synthetic_sysu
 from reid.training.options import TrainingOptions
 
 __all__ = ["AUGMENTATIONS", "PRESETS", "SMOKE", "Preset", "settings_of", "synthetic_data"]
@@ -92,7 +92,7 @@ def synthetic_data(data_set: DataSetName = "sysu", *, smoke: bool) -> Path:
         return make_synthetic_llcm(root, **options | ({"images_per_camera": 2} if smoke else {}))
     if smoke:
         options |= {"train": 8, "val": 2, "test": 6, "images_per_camera": 3}
-    return ensure_synthetic_sysu(root, **options)
+    return make_synthetic_sysu(root, **options)
 
 
 def _source(chosen: argparse.Namespace) -> Source:

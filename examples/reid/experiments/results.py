@@ -15,7 +15,7 @@ import modinv
 from reid.evaluation.scores import Scores, average
 from reid.whole_file import write_whole
 
-__all__ = ["Provenance", "Row", "Run", "markdown_table", "sha256", "text_table", "versions", "write_evaluation"]
+__all__ = ["Provenance", "Row", "Run", "sha256", "text_table", "versions", "write_evaluation"]
 __all__ += ["write_results"]
 
 _RANKS = (1, 5, 10, 20)
@@ -86,25 +86,6 @@ def text_table(rows: Sequence[Row]) -> str:
     lines = ["  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in cells]
     lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(lines)
-
-
-def markdown_table(rows: Sequence[Row]) -> str:
-    """Write the table of `text_table` in Markdown.
-
-    Args:
-        rows: one per method, in the order of the table.
-
-    Returns:
-        Lines joined by newlines, without a last one.
-
-    Raises:
-        ValueError: for a row without a run or a CMC curve shorter than 20.
-
-    """
-    cells = [[cell.replace("|", r"\|") for cell in line] for line in _cells(rows)]
-    head, *body = (f"| {' | '.join(line)} |" for line in cells)
-    rule = "| --- |" + " ---: |" * (len(cells[0]) - 1)
-    return "\n".join([head, rule, *body])
 
 
 def write_results(path: Path, rows: Sequence[Row], provenance: Provenance) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from modinv.distributed import sum_over_ranks
+from modinv.groups import membership
 from modinv.modules import PerModalityBatchNorm
 
 __all__ = ["SynchronizedBatchNorm", "SynchronizedPerModalityBatchNorm", "synchronize_normalization"]
@@ -57,8 +58,7 @@ class SynchronizedPerModalityBatchNorm(PerModalityBatchNorm):
         self, values: Tensor, modalities: Tensor, running_mean: Tensor, running_variance: Tensor
     ) -> tuple[Tensor, Tensor]:
         rows = values.flatten(2) if values.ndim > 2 else values[:, :, None]  # (N, C, H x W)
-        numbers = torch.arange(self.num_modalities, device=values.device)
-        member = (modalities[:, None] == numbers)[:, :, None]  # (N, M, 1)
+        member = membership(modalities, self.num_modalities)[:, :, None]  # (N, M, 1)
         count = sum_over_ranks(member.sum(0).to(values.dtype) * rows.shape[2])  # (M, 1)
         safe_count = count.clamp(min=1)
         mean = sum_over_ranks(torch.where(member, rows.sum(2)[:, None], 0.0).sum(0)) / safe_count  # (M, C)

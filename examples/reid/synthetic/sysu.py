@@ -16,7 +16,7 @@ from reid.data.sysu import INFRARED_CAMERAS
 from reid.synthetic.appearance import Camera, draw_camera, draw_place
 from reid.synthetic.folder import Cell, check_options, draw_cells, ensure_folder, generator, write_lines
 
-__all__ = ["draw_cameras", "ensure_synthetic_sysu", "make_synthetic_sysu"]
+__all__ = ["draw_cameras", "make_synthetic_sysu"]
 
 _CAMERAS: Final = (1, 2, 3, 4, 5, 6)
 _PLACES: Final = (1, 2, 2, 4, 5, 6)
@@ -78,10 +78,6 @@ def make_synthetic_sysu(
             raise ValueError(f"{name} must be at most {most}, but is {value}: lower it.")
     options = _Options(train, val, test, seed, size, images_per_camera)
     return ensure_folder(root, options._asdict(), lambda folder: _fill(folder, options, progress))
-
-
-ensure_synthetic_sysu = make_synthetic_sysu
-"""The same; the name says that a set which is there is kept."""
 
 
 def draw_cameras(seed: int) -> dict[int, Camera]:
