@@ -1,11 +1,11 @@
 """Losses and modules for cross-modality re-identification.
 
-The rooms, along one corridor: ``groups`` (who belongs together), ``statistics`` (means, one Gram matrix),
-``distances`` and ``divergences`` (numbers out of them), ``losses``; and beside it ``modules``, learned layers,
-``distributed``, the rows of all ranks, and ``diagnostics``, how far apart two modalities are.
+The rooms, along one corridor: ``groups`` (who belongs together), ``statistics`` (means, distances, one Gram matrix),
+``divergences`` (two Gaussians to one number), ``losses``; and beside it ``modules``, learned layers, ``distributed``, the
+rows of all ranks, and ``diagnostics``, how far apart two modalities are.
 """
 
-from modinv import diagnostics, distances, distributed, divergences, groups, losses, modules, statistics
+from modinv import diagnostics, distributed, divergences, groups, losses, modules, statistics
 from modinv.groups import (
     INFRARED,
     VISIBLE,
@@ -49,7 +49,6 @@ __all__ = [
     "WeightedRegularizedTripletLoss",
     "batch_from_streams",
     "diagnostics",
-    "distances",
     "distributed",
     "divergences",
     "groups",

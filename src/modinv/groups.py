@@ -6,19 +6,27 @@ at the end turn the batch layouts of the field's code into the one of this libra
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 __all__ = [
     "INFRARED",
+    "LEVELS",
     "VISIBLE",
     "Batch",
+    "Cells",
+    "Comparisons",
     "batch_from_streams",
+    "both_ways",
+    "comparisons_of",
+    "joint_weights",
     "membership",
     "modalities_from_blocks",
     "modalities_from_cameras",
+    "pair_weights",
+    "pairs",
     "same_identity",
     "same_modality",
 ]
@@ -60,6 +68,136 @@ def membership(modalities: Tensor, num_modalities: int) -> Tensor:
         [[1, 0], [0, 1], [0, 0]]
     """
     return modalities[:, None] == torch.arange(num_modalities, device=modalities.device)
+
+
+LEVELS = ("modality", "identity", "within")
+
+
+class Cells(Protocol):
+    """What is known of the cells of a batch, in the type of its statistics; :class:`modinv.statistics.Statistics`."""
+
+    membership: Tensor  # (N, M): the modality of each row as 0 and 1
+    counts: Tensor  # (M,): rows of each modality
+    same_identity: Tensor  # (N, N): which rows show the same identity
+    cell_sizes: Tensor  # (N,): rows in the cell of each row
+    cell_averaging: Tensor  # (N, N): rows to the mean of their cell
+
+
+class Comparisons(NamedTuple):
+    """The groups that a level compares: M modalities in each of R comparisons.
+
+    Level ``"modality"`` makes R = 1 comparison. The levels of identities make R = N: row r stands for its identity, so
+    that an identity of k rows is compared k times, each with the weight 1 / k. No shape depends on the labels that way.
+    Each comparison has covariances of its own (Q = R), or all share them (Q = 1).
+    """
+
+    weights: Tensor  # (N, M): what row i counts in a covariance, 1 / degrees; 0 where there is none
+    degrees: Tensor  # (M, Q): degrees of freedom of each covariance, 0 where there is none
+    counts: Tensor  # (M, R): rows of each mean
+    differences: Tensor  # (P, M M): takes inner products of M vectors to |v_a - v_b|^2 for each pair
+    belongs: Tensor | None = None  # (N, R): in which comparisons a covariance has row i as a sample; None: in all
+    averaging: Tensor | None = None  # (N, M, R): what row i counts in a mean; None: it is the modality's mean
+    cells: Tensor | None = None  # (N, N): rows to the mean of their cell; None: covariances are around modalities
+    votes: Tensor | None = None  # (R,): what a comparison counts; None: there is one
+
+    def pair_lengths(self, products: Tensor) -> Tensor:
+        """Return |v_a - v_b|^2 for each pair from the inner products of vectors, (M, M, R) -> (P, R)."""
+        return self.differences @ products.flatten(0, 1)
+
+    def sums(self, values: Tensor) -> Tensor:
+        """Add up over the samples of each covariance, (…, N) -> (…, Q)."""
+        return values.sum(-1, keepdim=True) if self.belongs is None else values @ self.belongs
+
+
+def comparisons_of(cells: Cells, level: str) -> Comparisons:
+    """Return what a level compares.
+
+    * ``"modality"``: mean and covariance of the rows of a modality;
+    * ``"identity"``: mean and covariance of the rows of an identity in a modality;
+    * ``"within"``: mean of an identity in a modality, covariance of the modality's rows around their identities' means.
+    """
+    members, counts = cells.membership, cells.counts[:, None]  # (N, M), (M, 1)
+    if level == "modality":
+        degrees = (counts - 1).clamp(min=0)
+        return Comparisons(members / degrees.clamp(min=1).T, degrees, counts, _pair_differences(members))
+    same = cells.same_identity.to(members.dtype)  # (N, N)
+    cell_counts = members.T @ same  # (M, R)
+    if level == "identity":
+        belongs, degrees = same, (cell_counts - 1).clamp(min=0)
+    else:
+        identities = (members / cells.cell_sizes[:, None]).sum(0)[:, None]  # (M, 1): a whole number up to rounding
+        belongs, degrees = None, (counts - identities).clamp(min=0).round()
+    return Comparisons(
+        weights=members * (degrees.clamp(max=1) / degrees.clamp(min=1)).T,
+        degrees=degrees,
+        counts=cell_counts,
+        differences=_pair_differences(members),
+        belongs=belongs,
+        averaging=members[:, :, None] * same[:, None] / cell_counts.clamp(min=1),
+        cells=cells.cell_averaging,
+        votes=1 / same.sum(1),
+    )
+
+
+def pairs(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the values of the first and of the second modality of each pair, (M, …) -> (P, …) twice.
+
+    The pairs are (0, 1), (0, 2), …, (1, 2), …; one modality makes none.
+    """
+    if len(values) == 2:
+        a, b = values.unbind()  # the gradient of two slices would fill two tensors with zeros
+        return a[None], b[None]
+    rest = [values[place:] for place in range(1, len(values))]
+    firsts = [row.expand_as(others) for row, others in zip(values.split(1), rest, strict=False)]
+    return torch.cat([values[:0], *firsts]), torch.cat([values[:0], *rest])
+
+
+def both_ways(values: Tensor) -> Tensor:
+    """Return the values of the first modality of each pair, then those of the second, (M, …) -> (2, P, …)."""
+    return values[:, None] if len(values) == 2 else torch.stack(pairs(values))
+
+
+def pair_weights(compared: Comparisons, least_degrees: int) -> Tensor:
+    """Return what each comparison of two modalities counts, (P, R): each pair the same, all of them one.
+
+    Args:
+        compared: the Gaussians.
+        least_degrees: how many degrees of freedom both covariances need; 0 where a mean is enough.
+    """
+    usable = _usable(compared, least_degrees)  # (M, R)
+    weights = torch.mul(*pairs(usable))  # (P, R)
+    if compared.votes is not None:
+        votes = weights * compared.votes
+        # The sum says how many comparisons there are: a whole number up to rounding. Where it is none the weights are
+        # zero, and not masked: what is not finite must arrive even if nothing can be compared.
+        weights = votes / votes.sum(1, keepdim=True).clamp(min=0.5)
+    return weights if len(weights) == 1 else weights / weights.sum().round().clamp(min=1)
+
+
+def joint_weights(compared: Comparisons) -> tuple[Tensor, Tensor]:
+    """Return the weights of the comparisons of all modalities at once, (R,), and the share of each modality, (M,).
+
+    A modality takes part if it has a covariance. A comparison counts if all of these have one in it, two at least.
+    """
+    usable = _usable(compared, 1)  # (M, R)
+    present = usable.amax(1)  # (M,)
+    enough = present.sum() >= 2
+    complete = ((usable >= present[:, None]).all(0) * enough).to(usable.dtype)  # (R,)
+    present = present.where(enough, 1)  # at weight zero, all of them
+    votes = complete if compared.votes is None else complete * compared.votes
+    return votes / votes.sum().where(complete.any(), 1), present / present.sum()
+
+
+def _usable(compared: Comparisons, least_degrees: int) -> Tensor:
+    """Return which Gaussians can be compared, 0 or 1, (M, R)."""
+    present = compared.counts.clamp(max=1)
+    return present * (compared.degrees + (1 - least_degrees)).clamp(min=0, max=1) if least_degrees else present
+
+
+def _pair_differences(members: Tensor) -> Tensor:
+    identity = torch.eye(members.shape[1], dtype=members.dtype, device=members.device)
+    differences = torch.sub(*pairs(identity))  # (P, M)
+    return (differences[:, :, None] * differences[:, None]).flatten(1)
 
 
 def batch_from_streams(*streams: tuple[Tensor, Tensor]) -> Batch:

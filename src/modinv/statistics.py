@@ -7,23 +7,40 @@ With N rows, M modalities, modality m(i) of row i and n_m rows in it:
     G    = [z; mu] [z; mu]^T             gram (N + M, N + M), one matrix product
 
 Distances between rows, between the centers of cells, and every Gaussian divergence between modalities with full
-covariance are functions of G, so that a sum of losses costs one matrix product in each direction, dX = H [z; mu] back.
-The shift (the mean of all rows) keeps float32 exact under a common offset; its derivative cancels.
+covariance are functions of G. A sum of losses costs one matrix product forward and one backward, dX = H [z; mu].
+The shift is the mean of all rows. It keeps float32 exact under a common offset; its derivative cancels.
 
-Products over the features are made in float32, all that is N x N after them in float64: there it costs next to nothing,
-and neither autocast nor TF32 can round it.
+Products over the features are made in float32, all that is N x N after them in float64. That costs next to nothing
+there, and neither autocast nor TF32 can round it.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from modinv import groups
 from modinv._checks import check_batch, host_values
-from modinv._lazy import lazy
 
-__all__ = ["Centered", "Statistics", "full_precision", "statistics_of"]
+__all__ = ["Centered", "Statistics", "diagonal", "full_precision", "lazy", "safe_sqrt", "statistics_of"]
+
+T = TypeVar("T")
+
+
+def lazy(compute: Callable[[Any], T]) -> T:
+    """Make a property that is computed when it is first read, then kept.
+
+    ``functools.cached_property`` has a lock up to Python 3.11, which ``torch.compile`` refuses.
+    """
+    name = f"_lazy_{compute.__name__}"
+
+    def read(self: Any) -> T:
+        if name not in self.__dict__:
+            self.__dict__[name] = compute(self)
+        return self.__dict__[name]
+
+    return property(read, doc=compute.__doc__)  # type: ignore[return-value]
 
 
 class Centered(NamedTuple):
@@ -41,17 +58,17 @@ class Statistics:
         labels: integers (N,).
         modalities: integers (N,).
         num_modalities: M.
-        resolution: relative rounding error of the features as they came, before they were made float32.
+        input_eps: relative rounding error of the features as they came, before they were made float32.
     """
 
     def __init__(
-        self, features: Tensor, labels: Tensor, modalities: Tensor, num_modalities: int, resolution: float
+        self, features: Tensor, labels: Tensor, modalities: Tensor, num_modalities: int, input_eps: float
     ) -> None:
         self.features = features
         self.labels = labels
         self.modalities = modalities
-        self.resolution = resolution
-        self.precision = torch.finfo(features.dtype).eps  # of the products over the features
+        self.input_eps = input_eps
+        self.eps = torch.finfo(features.dtype).eps  # of the products over the features
         # The type of the N x N algebra; Apple's GPUs have no float64.
         self.dtype = torch.float64 if features.device.type != "mps" else torch.float32
         members = groups.membership(modalities, num_modalities)
@@ -67,14 +84,24 @@ class Statistics:
         return groups.same_identity(self.labels)
 
     @lazy
+    def same_modality(self) -> Tensor:
+        """Which rows are of the same modality, bool (N, N)."""
+        return groups.same_modality(self.modalities)
+
+    @lazy
     def same_cell(self) -> Tensor:
         """Which rows show the same identity in the same modality, bool (N, N)."""
-        return self.same_identity & groups.same_modality(self.modalities)
+        return self.same_identity & self.same_modality
 
     @lazy
     def cell_sizes(self) -> Tensor:
         """Rows in the cell of each row, (N,)."""
         return self.same_cell.sum(1).to(self.dtype)
+
+    @lazy
+    def cell_averaging(self) -> Tensor:
+        """The matrix that replaces each row by the mean of its cell, (N, N)."""
+        return self.same_cell / self.cell_sizes[:, None]
 
     @lazy
     def centered(self) -> Centered:
@@ -85,31 +112,47 @@ class Statistics:
     @lazy
     def gram(self) -> Tensor:
         """Inner products of the rows and, after them, the means: (N + M, N + M)."""
-        gram, _ = _Gram.apply(self.features, self.membership, self.averaging)  # type: ignore[no-untyped-call]
-        return torch.as_tensor(gram)
+        gram, _ = _Gram.apply(self.features, self.membership, self.averaging, _product_type(self.features))
+        return gram
 
     @lazy
     def row_gram(self) -> Tensor:
         """Inner products of the features around the common shift, z_i + mu_m(i), (N, N)."""
-        num_rows = len(self.features)
-        identity = torch.eye(num_rows, dtype=self.dtype, device=self.features.device)
+        identity = torch.eye(len(self.features), dtype=self.dtype, device=self.features.device)
         both = torch.cat([identity, self.membership], dim=1)  # (N, N + M): takes rows and means to the features
         return both @ self.gram @ both.T
+
+    @lazy
+    def row_distances(self) -> Tensor:
+        """The distances |x_i - x_j| between all rows, (N, N)."""
+        return safe_sqrt(squared_distances(self.row_gram))
+
+    @lazy
+    def center_distances(self) -> Tensor:
+        """The distances between the centers of the cells of all rows, (N, N).
+
+        Row i stands for its cell, so that a cell of k images fills k equal rows: no shape depends on the labels.
+        """
+        return safe_sqrt(squared_distances(self.cell_averaging @ self.row_gram @ self.cell_averaging.T))
+
+    @lazy
+    def squared_distances_to_centers(self) -> Tensor:
+        """The squared distance |x_i - c(i)|^2 of each row to its own cell's center, (N,)."""
+        identity = torch.eye(len(self.features), dtype=self.dtype, device=self.features.device)
+        around = identity - self.cell_averaging
+        return diagonal(around @ self.row_gram @ around.T).clamp(min=0)
 
     def with_fixed(self, modality: int) -> "Statistics":
         """Return the statistics of the same batch in which one modality's rows receive no gradient."""
         fixed = (self.modalities == modality)[:, None]
-        features = self.features.detach().where(fixed, self.features)
-        return self._of(features)
+        return self._of(self.features.detach().where(fixed, self.features))
 
     def in_full_type(self) -> "Statistics":
         """Return the statistics of the same batch with products over the features in the type of the N x N algebra."""
-        if self.features.dtype == self.dtype:
-            return self
-        return self._of(self.features.to(self.dtype))
+        return self if self.features.dtype == self.dtype else self._of(self.features.to(self.dtype))
 
     def _of(self, features: Tensor) -> "Statistics":
-        return Statistics(features, self.labels, self.modalities, self.membership.shape[1], self.resolution)
+        return Statistics(features, self.labels, self.modalities, self.membership.shape[1], self.input_eps)
 
     @property
     def zero(self) -> Tensor:
@@ -126,24 +169,48 @@ def statistics_of(
         features: (N, D), any floating type.
         labels: identity of each row, integers (N,).
         modalities: 0 visible, 1 infrared, …, integers (N,).
-        num_modalities: M; default: as many as a batch on the host shows, at least 2, and 2 where the batch cannot be
-            read without waiting for a device (an accelerator, ``torch.compile``). A row whose modality is M or more
-            then makes every loss NaN instead of being left out silently.
+        num_modalities: M; default: ``max(2, modalities.max() + 1)`` on the CPU in eager mode, and 2 on a GPU or under
+            ``torch.compile``, where reading it would synchronise. A row whose modality is M or more then makes every
+            loss NaN instead of being left out silently.
 
     Raises:
         TypeError, ValueError: one sentence that names the argument, when the batch breaks the data contract.
     """
     num_modalities = check_batch(features, labels, modalities, num_modalities)
     # Half-precision sums lose the variance (at offset 100 all of it in bfloat16), so statistics are float32 at least.
-    resolution = torch.finfo(features.dtype).eps
+    input_eps = torch.finfo(features.dtype).eps
     features = features if features.dtype == torch.float64 else features.float()
-    return Statistics(features, labels, modalities, num_modalities, resolution)
+    return Statistics(features, labels, modalities, num_modalities, input_eps)
 
 
 def full_precision(features: Tensor) -> torch.autocast:
     """Switch autocast off for the device of ``features``: a Gram matrix in bfloat16 has no digits left."""
     device_type = features.device.type if isinstance(features, Tensor) else "cpu"
     return torch.autocast(device_type, enabled=False)
+
+
+def safe_sqrt(squares: Tensor) -> Tensor:
+    """Return the square root, with value and gradient 0 at 0 and below; NaN stays NaN.
+
+    One image per identity, duplicate rows and collapsed features are ordinary batches. The infinite derivative of a
+    plain ``sqrt`` at an exact zero would make all of their gradients NaN.
+    """
+    flat = squares <= 0
+    return squares.masked_fill(flat, 1).sqrt().masked_fill(flat, 0)
+
+
+def squared_distances(gram: Tensor) -> Tensor:
+    """Return |v_i - v_j|^2 from the inner products v_i . v_j, both (N, N)."""
+    squares = diagonal(gram)
+    return squares[:, None] + squares - 2 * gram
+
+
+def diagonal(matrix: Tensor) -> Tensor:
+    """Return the diagonals of (…, N, N) without a view: the compiled gradient of one is wrong in torch 2.13 on CPU.
+
+    That holds for ``Tensor.diagonal`` and for a strided slice of the flattened matrix.
+    """
+    return (matrix * torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)).sum(-1)
 
 
 def _product_type(features: Tensor) -> torch.dtype:
@@ -164,36 +231,31 @@ def _center(features: Tensor, membership: Tensor, averaging: Tensor) -> tuple[Te
     return shifted - membership @ means, means
 
 
-def _stack(features: Tensor, membership: Tensor, averaging: Tensor) -> Tensor:
-    """Return what :func:`_center` does, one above the other (N + M, D), with the fewest passes over the features."""
-    num_rows, dimension = features.shape
-    stacked = features.new_empty(num_rows + averaging.shape[1], dimension)
-    rows, means = stacked[:num_rows], stacked[num_rows:]
-    torch.sub(features, features.mean(0), out=rows)
-    torch.mm(averaging.T, rows, out=means)
-    rows.addmm_(membership, means, alpha=-1)
-    return stacked
-
-
 class _Gram(torch.autograd.Function):
     """The Gram matrix of centered rows and means, with one product over the features in each direction."""
 
     @staticmethod
-    def forward(features: Tensor, membership: Tensor, averaging: Tensor) -> tuple[Tensor, Tensor]:
-        kind = _product_type(features)
-        stacked = _stack(features.to(kind), membership.to(kind), averaging.to(kind))
+    def forward(features: Tensor, membership: Tensor, averaging: Tensor, kind: torch.dtype) -> tuple[Tensor, Tensor]:
+        # What `_center` does, one above the other (N + M, D), with the fewest passes over the features.
+        num_rows, dimension = features.shape
+        features = features.to(kind)
+        stacked = features.new_empty(num_rows + averaging.shape[1], dimension)
+        rows, means = stacked[:num_rows], stacked[num_rows:]
+        torch.sub(features, features.mean(0), out=rows)
+        torch.mm(averaging.to(kind).T, rows, out=means)
+        rows.addmm_(membership.to(kind), means, alpha=-1)
         return (stacked @ stacked.T).to(membership.dtype), stacked
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
         ctx.mark_non_differentiable(output[1])
         ctx.set_materialize_grads(False)  # of what has none: a matrix of zeros
-        ctx.save_for_backward(*inputs, output[1])
+        ctx.save_for_backward(*inputs[:3], output[1])
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None, None]:
         if gradients[0] is None:
-            return None, None, None
+            return None, None, None, None
         features, membership, averaging, stacked = ctx.saved_tensors
         if torch.is_grad_enabled():  # a second derivative needs the way from the features to rows and means
             kinds = (part.to(stacked.dtype) for part in ctx.saved_tensors[:3])
@@ -203,4 +265,4 @@ class _Gram(torch.autograd.Function):
             both = gradients[0] + gradients[0].T  # (N + M, N + M)
             to_rows, to_means = both[: len(features)], both[len(features) :]
             weights = torch.addmm(to_rows, averaging, to_means - membership.T @ to_rows)  # (N, N + M)
-            return (weights.to(stacked.dtype) @ stacked).to(features.dtype), None, None
+            return (weights.to(stacked.dtype) @ stacked).to(features.dtype), None, None, None

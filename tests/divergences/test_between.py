@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import oracles
-from modinv.divergences.between import Divergence, divergence_between
-from modinv.divergences.sample_moments import Moments, moments_of
+from modinv.divergences.two_samples.between import Divergence, divergence_between
+from modinv.divergences.two_samples.sample_moments import Moments, moments_of
 
 Gaussian = tuple[NDArray[np.float64], NDArray[np.float64]]
 

@@ -9,8 +9,7 @@ from torch import Tensor
 
 import modinv
 from batches import degenerate_batches, make_batch
-from modinv.divergences import NOISES, Moments, divergence_between
-from modinv.losses import gaussian_distribution_consistency
+from modinv.divergences import DIVERGENCES, Moments, divergence_between
 from modinv.losses.gaussian_distribution_consistency import Covariance, Divergence, Level
 from oracles import debiased_consistency
 
@@ -105,10 +104,10 @@ def test_equal_distributions_are_farther_apart_with_the_noise_than_without(
     rows = torch.randn(60, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     batch = (rows, torch.arange(60) % 5, torch.arange(60) // 30)
     loss = build(divergence, covariance, level)
-    plain = gaussian_distribution_consistency(
-        *batch, divergence=divergence, covariance=covariance, level=level, shrinkage=loss.shrinkage
+    plain = modinv.GaussianDistributionConsistencyLoss(
+        divergence=divergence, covariance=covariance, level=level, shrinkage=loss.shrinkage
     )
-    assert loss(*batch) < 0.8 * plain
+    assert loss(*batch) < 0.8 * plain(*batch)
 
 
 def test_wasserstein_keeps_the_noise_of_its_covariance_part() -> None:
@@ -123,7 +122,7 @@ def test_wasserstein_keeps_the_noise_of_its_covariance_part() -> None:
 def test_estimate_can_be_negative() -> None:
     rows = torch.randn(20, 32, generator=torch.Generator().manual_seed(0))
     twice = (rows.repeat(2, 1), torch.zeros(40, dtype=torch.long), torch.arange(40) // 20)
-    assert gaussian_distribution_consistency(*twice, divergence="moments", debiased=True) < 0
+    assert build("moments", "full", "modality")(*twice) < 0
 
 
 def test_gaussians_of_too_few_rows_are_compared_with_nothing() -> None:
@@ -188,9 +187,3 @@ def test_option_is_a_truth_value_and_shown() -> None:
     with pytest.raises(TypeError, match="debiased must be True or False, got 1"):
         modinv.GaussianDistributionConsistencyLoss(debiased=1)  # type: ignore[arg-type]
     assert repr(build("moments", "full", "modality")).endswith("shrinkage=0.0, debiased=True)")
-
-
-def test_function_and_module_agree() -> None:
-    batch = make_batch()
-    value = gaussian_distribution_consistency(*batch, divergence="moments", debiased=True)
-    assert torch.equal(value, build("moments", "full", "modality")(*batch))

@@ -10,7 +10,6 @@ from torch import Tensor
 
 import modinv
 from batches import make_batch
-from modinv.losses import gaussian_distribution_consistency
 from modinv.losses.gaussian_distribution_consistency import Covariance, Divergence, Level
 from oracles import gaussian_consistency, singular_consistency
 
@@ -182,7 +181,7 @@ def test_each_option_changes_the_value() -> None:
         *({"level": name, "shrinkage": 0.1} for name in LEVELS),
         *({"shrinkage": shrinkage} for shrinkage in (0.3, "oas", "ledoit_wolf")),
     ]
-    values = {round(float(gaussian_distribution_consistency(*batch, **form)), 9) for form in forms}
+    values = {round(float(modinv.GaussianDistributionConsistencyLoss(**form)(*batch)), 9) for form in forms}
     assert len(values) == len(forms)
 
 
@@ -216,13 +215,6 @@ def test_kl_is_that_of_the_lower_numbered_modality_from_the_higher() -> None:
     jeffreys = modinv.GaussianDistributionConsistencyLoss(divergence="jeffreys", shrinkage=0.2)
     assert not torch.isclose(forward, backward)
     torch.testing.assert_close((forward + backward) / 2, jeffreys(features, labels, modalities))
-
-
-def test_function_and_module_agree() -> None:
-    batch = make_batch()
-    value = gaussian_distribution_consistency(*batch, divergence="jeffreys", shrinkage=0.2)
-    module = modinv.GaussianDistributionConsistencyLoss(divergence="jeffreys", shrinkage=0.2)
-    assert torch.equal(value, module(*batch))
 
 
 @pytest.mark.parametrize("divergence", ["kl", "jeffreys", "bhattacharyya", "jensen_shannon"])

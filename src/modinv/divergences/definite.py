@@ -1,25 +1,21 @@
-"""Inverse and log-determinants of a symmetric positive definite matrix from one Cholesky factor, differentiable."""
+"""Symmetric positive definite matrices: inverse, log-determinants and coordinates, from one Cholesky factor each.
+
+No gradient goes through a factor. Those of inverse and log-determinant are in closed form; that of coordinates relies on
+inner products being all that counts, and keeps half of the digits that a Cholesky factor's gradient loses.
+"""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from modinv._lazy import lazy
-from modinv.distances import diagonal
+from modinv.statistics import diagonal, lazy
 
-__all__ = ["Definite", "inverse_of_factor"]
+__all__ = ["Definite", "contrasts", "coordinates_of", "on_diagonal", "scatter_of"]
 
 
 class Definite:
-    """A symmetric positive definite matrix, or a block-diagonal one in any order of its rows.
-
-    The gradients are in closed form, X for the log-determinant and -X dX X for the inverse X, so that none goes through
-    the factor; they can be differentiated again.
-
-    Args:
-        matrix: (N, N).
-    """
+    """Symmetric positive definite matrices, (…, K, K); each may be block-diagonal in any order of its rows."""
 
     def __init__(self, matrix: Tensor) -> None:
         self._matrix = matrix
@@ -27,38 +23,74 @@ class Definite:
 
     @lazy
     def inverse(self) -> Tensor:
-        """The inverse, (N, N)."""
-        inverse: Tensor = _Inverse.apply(self._matrix, self._factor)  # type: ignore[no-untyped-call]
-        return inverse
+        """The inverses, (…, K, K)."""
+        return _Inverse.apply(self._matrix, self._factor)
 
     @lazy
     def log_pivots(self) -> Tensor:
-        """The logarithms that sum to the log-determinant of a block over its rows, (N,).
+        """The logarithms that sum to the log-determinant of a block over its rows, (…, K).
 
         Differentiable only as such sums: within a block all must receive the same gradient.
         """
-        pivots: Tensor = _LogPivots.apply(self._matrix, self._factor)  # type: ignore[no-untyped-call]
-        return pivots
+        return _LogPivots.apply(self._matrix, self._factor)
 
 
-def inverse_of_factor(factor: Tensor, *, on_host: bool) -> Tensor:
-    """Return the inverse of L L^T, (N, N).
+def coordinates_of(products: Tensor, along: Tensor, scale: Tensor, jitter: float) -> tuple[Tensor, Tensor]:
+    """Return rows Z with Z Z^T = ``products`` (N, N), and columns W with Z W = ``along`` (N, J).
+
+    What is computed from them must depend on inner products alone, so that turning all rows changes nothing: the
+    gradient relies on it. It is exact to any order then, and keeps half of the digits that the gradient of a Cholesky
+    factor loses where rows depend on each other.
 
     Args:
-        factor: L, lower triangular (N, N).
-        on_host: whether to take the cheapest algorithm, which would make the host wait for an accelerator.
+        products: inner products of rows with each other, (N, N).
+        along: inner products of rows with other vectors, (N, J).
+        scale: how long each row can be, (N,); of a row of length zero nothing is read.
+        jitter: how much longer each row becomes, in a dimension of its own, relative to its scale squared.
     """
-    if on_host:
-        return torch.cholesky_inverse(factor)
-    identity = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
-    half: Tensor = torch.linalg.solve_triangular(factor, identity, upper=False)
-    return half.T @ half
+    rows, columns, _ = _Coordinates.apply(products, along, scale, jitter)
+    return rows, columns
+
+
+def scatter_of(rows: Tensor, weights: Tensor) -> Tensor:
+    """Return sum_i w_im z_i z_i^T for each m, (M, K, K).
+
+    Args:
+        rows: z, (N, K).
+        weights: w, (N, M); constants.
+    """
+    return _Scatter.apply(rows, weights)
+
+
+def contrasts(shares: Tensor) -> Tensor:
+    """Return an orthonormal basis of what is orthogonal to the square roots of the shares, (M, M - 1).
+
+    Offsets from a weighted mean, each times the square root of its share, lie in that space: a determinant taken in it
+    has no zero eigenvalue to lose its digits to. The last columns of a Householder reflection.
+    """
+    identity = torch.eye(len(shares), dtype=shares.dtype, device=shares.device)
+    normal = shares.sqrt() + identity[0]
+    return (identity - 2 * torch.outer(normal, normal) / normal.square().sum())[:, 1:]
+
+
+def on_diagonal(values: Tensor) -> Tensor:
+    """Return matrices with ``values`` (…, K) on their diagonals; ``torch.diag_embed`` would break a compiled graph."""
+    return values[..., None] * torch.eye(values.shape[-1], dtype=values.dtype, device=values.device)
+
+
+def _inverse_of(factor: Tensor) -> Tensor:
+    """Return the inverses of lower triangular matrices, (…, K, K)."""
+    identity = torch.eye(factor.shape[-1], dtype=factor.dtype, device=factor.device)
+    return torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False)
 
 
 class _Inverse(torch.autograd.Function):
     @staticmethod
     def forward(matrix: Tensor, factor: Tensor) -> Tensor:
-        return inverse_of_factor(factor, on_host=factor.device.type == "cpu")
+        if factor.device.type == "cpu":  # the cheapest algorithm, which would make the CPU wait for an accelerator
+            return torch.cholesky_inverse(factor)
+        half = _inverse_of(factor)
+        return half.mT @ half
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
@@ -81,5 +113,49 @@ class _LogPivots(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        inverse: Tensor = _Inverse.apply(*ctx.saved_tensors)  # type: ignore[no-untyped-call]
-        return inverse * gradients[0][:, None], None
+        return _Inverse.apply(*ctx.saved_tensors) * gradients[0][..., None], None
+
+
+class _Coordinates(torch.autograd.Function):
+    @staticmethod
+    def forward(products: Tensor, along: Tensor, scale: Tensor, jitter: float) -> tuple[Tensor, Tensor, Tensor]:
+        divisor = scale.where(scale > 0, 1)
+        identity = torch.eye(len(scale), dtype=scale.dtype, device=scale.device)
+        correlations = torch.add(products / torch.outer(divisor, divisor), identity, alpha=jitter)
+        factor = torch.linalg.cholesky_ex(correlations).L
+        inverse = _inverse_of(factor) / divisor
+        return scale[:, None] * factor, inverse @ along, inverse
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*output[1:])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor, Tensor | None, None, None]:
+        # Of all dZ with dZ Z^T + Z dZ^T = dG take dZ = dG Z^-T / 2: the others differ by a rotation.
+        columns, inverse = ctx.saved_tensors
+        of_rows, of_columns, of_inverse = gradients
+        half, of_along = torch.zeros_like(inverse) if of_rows is None else of_rows @ inverse, None
+        if of_columns is not None:
+            of_along = inverse.T @ of_columns
+            half = half - of_along @ (columns.T @ inverse)
+        if of_inverse is not None:  # of a second derivative only
+            half = half - inverse.T @ of_inverse @ inverse.T @ inverse
+        return (half + half.T) / 4, of_along, None, None
+
+
+class _Scatter(torch.autograd.Function):
+    @staticmethod
+    def forward(rows: Tensor, weights: Tensor) -> Tensor:
+        weighted = weights.T[:, :, None] * rows  # (M, N, K)
+        return rows.T @ weighted
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        rows, weights = ctx.saved_tensors
+        return ((rows @ (gradients[0] + gradients[0].mT)) * weights.T[:, :, None]).sum(0), None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-__all__ = ["INTENSITIES", "LEAST_SHRINKAGE", "estimate", "ledoit_wolf", "oas"]
+__all__ = ["INTENSITIES", "LEAST_SHRINKAGE", "estimate", "ledoit_wolf", "oas", "ridge"]
 
 # Where float64 algebra still keeps five digits.
 LEAST_SHRINKAGE = 1e-6
@@ -55,3 +55,20 @@ INTENSITIES: Mapping[str, Callable[[Tensor, Tensor, Tensor, Tensor, int], Tensor
 def estimate(name: str, squares: Tensor, fourths: Tensor, trace: Tensor, count: Tensor, dimension: int) -> Tensor:
     """Return one of :data:`INTENSITIES`, at least :data:`LEAST_SHRINKAGE`: of two samples the estimate is always 0."""
     return INTENSITIES[name](squares, fourths, trace, count, dimension).clamp(min=LEAST_SHRINKAGE)
+
+
+def ridge(traces: Tensor, squared_means: Tensor, alpha: Tensor | float, eps: float, dimension: int) -> Tensor:
+    """Return what shrinkage adds to the diagonal of each covariance, alpha tr Sigma / D, with a floor.
+
+    The floor is the variance that rounding the features leaves. Rows that are all equal keep a positive definite
+    covariance that way, and any other is as the formula says.
+
+    Args:
+        traces: tr Sigma of each Gaussian, (M, Q).
+        squared_means: |mu|^2 around a common origin, any shape; only its mean is used.
+        alpha: shrinkage, a number or (M, Q).
+        eps: relative rounding error of the features.
+        dimension: D.
+    """
+    floor = (traces.detach().mean() + squared_means.detach().mean()) * (eps**2 / dimension) + 1e-30
+    return (alpha / dimension * traces).clamp(min=floor)

@@ -1,12 +1,8 @@
-"""The catalogue of losses: one published loss per file, first the function, then its module."""
+"""The catalogue of losses: one published loss per file, first the function of the statistics, then its module."""
 
 from modinv.losses.composition import WeightedLosses
 from modinv.losses.cross_batch_memory import CrossBatchMemory
-from modinv.losses.gaussian_distribution_consistency import (
-    GaussianDistributionConsistencyLoss,
-    GaussianTerms,
-    gaussian_distribution_consistency,
-)
+from modinv.losses.gaussian_distribution_consistency import GaussianDistributionConsistencyLoss, GaussianTerms
 from modinv.losses.hetero_center_triplet import (
     HeteroCenterTripletLoss,
     HeteroCenterTripletTerms,
@@ -32,7 +28,6 @@ __all__ = [
     "WeightedLosses",
     "WeightedRegularizedTripletLoss",
     "WeightedRegularizedTripletTerms",
-    "gaussian_distribution_consistency",
     "hetero_center_triplet",
     "intra_modality",
     "weighted_regularized_triplet",

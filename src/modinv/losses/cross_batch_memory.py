@@ -115,7 +115,7 @@ class CrossBatchMemory(Loss):
         features = kept.features.where(finite[:, None], batch.features.detach()[places])
         labels, modalities = (old.where(finite, new[places]) for old, new in zip(kept[1:], batch[1:], strict=True))
         joined = Batch(*(torch.cat(both) for both in zip(batch, (features, labels, modalities), strict=True)))
-        return Statistics(*joined, _count(statistics, joined.modalities), statistics.resolution)
+        return Statistics(*joined, _count(statistics, joined.modalities), statistics.input_eps)
 
     def _remember(self, statistics: Statistics) -> None:
         batch = _rows_of(statistics)

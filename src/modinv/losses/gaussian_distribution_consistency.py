@@ -6,7 +6,6 @@ a divergence between them. Which divergence, the full covariance, the division b
 the paper's formula is not public.
 """
 
-from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 from torch import Tensor
@@ -14,10 +13,11 @@ from typing_extensions import override
 
 from modinv import divergences
 from modinv._checks import check_choice, check_count, check_number
+from modinv.groups import LEVELS, comparisons_of
 from modinv.losses.loss import Loss
 from modinv.statistics import Statistics
 
-__all__ = ["GaussianDistributionConsistencyLoss", "GaussianTerms", "gaussian_distribution_consistency"]
+__all__ = ["GaussianDistributionConsistencyLoss", "GaussianTerms"]
 
 Divergence = Literal["wasserstein", "kl", "jeffreys", "bhattacharyya", "jensen_shannon", "moments"]
 Covariance = Literal["full", "diagonal", "isotropic"]
@@ -31,53 +31,6 @@ class GaussianTerms(NamedTuple):
     total: Tensor  # ()
     mean: Tensor  # ()
     covariance: Tensor  # ()
-
-
-# Divergences of two Gaussians; "jensen_shannon" takes all modalities at once.
-_PAIRWISE: Mapping[str, Callable[[divergences.Gaussians, divergences.Pairs], divergences.Parts]] = {
-    "wasserstein": divergences.wasserstein,
-    "kl": divergences.kl,
-    "jeffreys": divergences.jeffreys,
-    "bhattacharyya": divergences.bhattacharyya,
-    "moments": divergences.moments,
-}
-_COVARIANCES = ("full", "diagonal", "isotropic")
-_NEED_NO_INVERSE = ("wasserstein", "moments")
-
-
-def gaussian_distribution_consistency(
-    features: Tensor,
-    labels: Tensor,
-    modalities: Tensor,
-    *,
-    divergence: Divergence = "wasserstein",
-    covariance: Covariance = "full",
-    level: Level = "modality",
-    shrinkage: Shrinkage = 0.0,
-    target: int | None = None,
-    debiased: bool = False,
-    num_modalities: int | None = None,
-) -> Tensor:
-    """Return :class:`GaussianDistributionConsistencyLoss` of one batch, (); see there for the arguments.
-
-    Example:
-        >>> import torch
-        >>> features = torch.tensor([[0.0, 0.0], [2.0, 0.0], [5.0, 0.0], [7.0, 0.0]])
-        >>> labels, modalities = torch.tensor([0, 1, 0, 1]), torch.tensor([0, 0, 1, 1])
-        >>> gaussian_distribution_consistency(features, labels, modalities)  # equal spread, means 5 apart, D = 2
-        tensor(12.5000)
-    """
-    loss = GaussianDistributionConsistencyLoss(
-        divergence=divergence,
-        covariance=covariance,
-        level=level,
-        shrinkage=shrinkage,
-        target=target,
-        debiased=debiased,
-        num_modalities=num_modalities,
-    )
-    total: Tensor = loss(features, labels, modalities)
-    return total
 
 
 class GaussianDistributionConsistencyLoss(Loss):
@@ -160,9 +113,9 @@ class GaussianDistributionConsistencyLoss(Loss):
         num_modalities: int | None = None,
     ) -> None:
         super().__init__(num_modalities=num_modalities)
-        self.divergence = check_choice("divergence", divergence, (*_PAIRWISE, "jensen_shannon"))
-        self.covariance = check_choice("covariance", covariance, _COVARIANCES)
-        self.level = check_choice("level", level, divergences.LEVELS)
+        self.divergence = check_choice("divergence", divergence, tuple(divergences.DIVERGENCES))
+        self.covariance = check_choice("covariance", covariance, ("full", "diagonal", "isotropic"))
+        self.level = check_choice("level", level, LEVELS)
         self.shrinkage = _check_shrinkage(shrinkage, divergence, covariance)
         self.target = None if target is None else check_count("target", target, least=0)
         if self.target is not None and self.num_modalities is not None and self.target >= self.num_modalities:
@@ -176,36 +129,34 @@ class GaussianDistributionConsistencyLoss(Loss):
     def read(self, statistics: Statistics) -> GaussianTerms:
         if not len(statistics.features):
             return GaussianTerms(*[statistics.features.sum()] * 3)
+        statistics = self._exact(statistics)
+        compared = comparisons_of(statistics, self.level)
+        gaussians: divergences.Gaussians
+        if self.covariance == "full":
+            gaussians = divergences.full_gaussians(statistics, compared, self.shrinkage)
+        else:
+            isotropic = self.covariance == "isotropic"
+            gaussians = divergences.diagonal_gaussians(statistics, compared, float(self.shrinkage), isotropic=isotropic)
+        parts = divergences.consistency(
+            self._divergence, gaussians, compared, self.covariance if self.debiased else None
+        )
+        return GaussianTerms(parts.mean + parts.covariance, *parts)
+
+    @property
+    def _divergence(self) -> divergences.Divergence:
+        return divergences.DIVERGENCES[self.divergence]
+
+    def _exact(self, statistics: Statistics) -> Statistics:
+        """Return the statistics without gradient of the target, and with as many digits as the covariances need."""
         if self.target is not None:
             statistics = statistics.with_fixed(self.target)
-        if self._loses_digits(statistics):
-            statistics = statistics.in_full_type()
-        gaussians = divergences.gaussians_of(statistics, self.level, self.covariance, self.shrinkage)
-        mean, covariance = (part / statistics.features.shape[1] for part in self._compare(gaussians))
-        return GaussianTerms(mean + covariance, mean, covariance)
-
-    def _loses_digits(self, statistics: Statistics) -> bool:
-        """Whether rounding the products over the features may reach the least eigenvalue, alpha tr Sigma / D."""
-        if self.covariance != "full" or self.divergence in _NEED_NO_INVERSE:
-            return False
-        return (
-            isinstance(self.shrinkage, str) or self.shrinkage < 64 * statistics.precision * statistics.features.shape[1]
-        )
-
-    def _compare(self, gaussians: divergences.Gaussians) -> divergences.Parts:
-        if self.debiased:
-            return self._compare_without_noise(gaussians)
-        if self.divergence == "jensen_shannon":
-            return divergences.jensen_shannon(gaussians, *divergences.compare_all(gaussians.layout))
-        needs_covariance = self.divergence not in _NEED_NO_INVERSE
-        pairs = divergences.compare(gaussians.layout, needs_covariance=needs_covariance)
-        return _PAIRWISE[self.divergence](gaussians, pairs)
-
-    def _compare_without_noise(self, gaussians: divergences.Gaussians) -> divergences.Parts:
-        noise = divergences.NOISES[self.divergence, self.covariance]
-        pairs = divergences.compare(noise.comparable(gaussians.layout), needs_covariance=True)
-        parts, added = _PAIRWISE[self.divergence](gaussians, pairs), noise.of(gaussians, pairs)
-        return divergences.Parts(parts.mean - added.mean, parts.covariance - added.covariance)
+        num_rows, dimension = statistics.features.shape
+        roots = self.divergence == "wasserstein" and self.shrinkage != 0 and num_rows > dimension
+        if self.covariance != "full" or not (self._divergence.inverts or roots):
+            return statistics
+        # Rounding the products over the features must not reach the least eigenvalue, alpha tr Sigma / D.
+        small = isinstance(self.shrinkage, str) or self.shrinkage < 64 * statistics.eps * dimension
+        return statistics.in_full_type() if small else statistics
 
     @override
     def extra_repr(self) -> str:
@@ -225,8 +176,7 @@ def _check_shrinkage(shrinkage: Shrinkage, divergence: str, covariance: str) -> 
                 f"with covariance {covariance!r}"
             )
         return shrinkage
-    least = 0.0 if divergence in _NEED_NO_INVERSE else divergences.LEAST_SHRINKAGE
-    return check_number(f"shrinkage of divergence {divergence!r}", shrinkage, least=least, most=1)
+    return check_number(f"shrinkage of divergence {divergence!r}", shrinkage, least=_least(divergence), most=1)
 
 
 def _check_debiased(debiased: bool, divergence: str, covariance: str, shrinkage: Shrinkage) -> bool:
@@ -234,16 +184,20 @@ def _check_debiased(debiased: bool, divergence: str, covariance: str, shrinkage:
         raise TypeError(f"debiased must be True or False, got {debiased!r}")
     if not debiased:
         return False
-    if (divergence, covariance) not in divergences.NOISES:
+    if covariance not in divergences.DIVERGENCES[divergence].bias:
         inverted = divergence in ("kl", "jeffreys")
         reason = "an inverse of fewer rows than features" if inverted else "a logarithm of mixed covariances"
         raise ValueError(
             f"debiased must be False with divergence {divergence!r} and covariance {covariance!r}, since no mean is "
             f"known of {reason}: take 'moments' or 'wasserstein', or 'kl' or 'jeffreys' with 'diagonal' or 'isotropic'"
         )
-    least = 0.0 if divergence in _NEED_NO_INVERSE else divergences.LEAST_SHRINKAGE
-    if shrinkage != least:
+    if shrinkage != _least(divergence):
         raise ValueError(
-            f"a debiased {divergence!r} must have shrinkage {least:g}, got {shrinkage!r}: shrinking is a bias too"
+            f"a debiased {divergence!r} must have shrinkage {_least(divergence):g}, got {shrinkage!r}: shrinking is a "
+            "bias too"
         )
     return True
+
+
+def _least(divergence: str) -> float:
+    return divergences.LEAST_SHRINKAGE if divergences.DIVERGENCES[divergence].inverts else 0.0

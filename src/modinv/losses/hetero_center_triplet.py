@@ -1,4 +1,4 @@
-"""The hetero-center triplet loss: identity centers of the modalities attract across and repel by identity."""
+"""The hetero-center triplet loss: centers of the modalities attract across and repel by identity."""
 
 from typing import NamedTuple
 
@@ -7,8 +7,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from modinv._checks import check_number
-from modinv.distances import center_distances, farthest, nearest
-from modinv.losses.loss import Loss
+from modinv.losses.loss import Loss, farthest, nearest
 from modinv.statistics import Statistics
 
 __all__ = ["HeteroCenterTripletLoss", "HeteroCenterTripletTerms", "hetero_center_triplet"]
@@ -22,40 +21,49 @@ class HeteroCenterTripletTerms(NamedTuple):
     negative: Tensor  # (): to the nearest center of another identity
 
 
-def hetero_center_triplet(
-    features: Tensor,
-    labels: Tensor,
-    modalities: Tensor,
-    *,
-    margin: float = 0.3,
-    num_modalities: int | None = None,
-) -> Tensor:
-    """Return :class:`HeteroCenterTripletLoss` of one batch, (); see there for the arguments.
-
-    Example:
-        >>> import torch
-        >>> features = torch.tensor([[0.0], [1.0], [10.0], [10.5]])
-        >>> labels, modalities = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1])
-        >>> hetero_center_triplet(features, labels, modalities, margin=9.0)
-        tensor(0.3750)
-    """
-    loss = HeteroCenterTripletLoss(margin=margin, num_modalities=num_modalities)
-    total: Tensor = loss(features, labels, modalities)
-    return total
-
-
-class HeteroCenterTripletLoss(Loss):
+def hetero_center_triplet(statistics: Statistics, *, margin: float) -> HeteroCenterTripletTerms:
     """Draw the centers of one identity together across modalities, and keep other identities' centers away.
 
     With c the center of one identity's rows in one modality, the mean over all anchors c of
 
         max(0, margin + max_{same identity, other modality} |c - c'| - min_{other identity, any modality} |c - c'|).
 
-    An anchor needs a partner in another modality and another identity in the batch; a center without a partner still
+    An anchor needs a partner in another modality and another identity in the batch. A center without a partner still
     serves as a negative. Every center counts once, however many rows it has.
 
-    Cost: the shared Gram matrix and two N x N x N products. Distances between centers come out of the Gram matrix, so
-    in float32 a distance below about 3e-4 of the features' norm is noise.
+    Cost: the shared Gram matrix and two N x N x N products. Distances between centers come out of the Gram matrix. In
+    float32 a distance below about 3e-4 of the features' norm is noise.
+
+    Args:
+        statistics: of the batch.
+        margin: in units of the features.
+
+    Example:
+        >>> import torch
+        >>> from modinv.statistics import statistics_of
+        >>> features = torch.tensor([[0.0], [1.0], [10.0], [10.5]])
+        >>> labels, modalities = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1])
+        >>> hetero_center_triplet(statistics_of(features, labels, modalities), margin=9.0).total
+        tensor(0.3750, dtype=torch.float64)
+
+    Reference: Liu, Tan and Zhou, "Parameter sharing exploration and hetero-center triplet loss for visible-thermal
+    person re-identification", 2021, eq. 7; there on PK batches, here on any batch.
+    """
+    same_identity = statistics.same_identity
+    distances = statistics.center_distances  # (N, N)
+    partners = same_identity & ~statistics.same_cell
+    anchors = partners.any(1) & ~same_identity.all(1)  # (N,)
+    positive = farthest(distances, partners)
+    negative = nearest(distances, ~same_identity)
+    weights = anchors / statistics.cell_sizes  # (N,): a cell's rows share one vote
+    weights = weights / weights.sum().clamp(min=1)
+    hinge = torch.relu(margin + positive - negative)
+    total, positive, negative = ((weights * term).sum() for term in (hinge, positive, negative))
+    return HeteroCenterTripletTerms(total + statistics.zero, positive, negative)
+
+
+class HeteroCenterTripletLoss(Loss):
+    """The loss of :func:`modinv.losses.hetero_center_triplet`.
 
     Args:
         margin: in units of the features; default 0.3, from the reference.
@@ -63,9 +71,6 @@ class HeteroCenterTripletLoss(Loss):
 
     Raises:
         TypeError, ValueError: at construction on an impossible option, at call on a malformed batch.
-
-    Reference: Liu, Tan and Zhou, "Parameter sharing exploration and hetero-center triplet loss for visible-thermal
-    person re-identification", 2021, eq. 7; there on PK batches, here on any batch.
     """
 
     def __init__(self, *, margin: float = 0.3, num_modalities: int | None = None) -> None:
@@ -74,17 +79,7 @@ class HeteroCenterTripletLoss(Loss):
 
     @override
     def read(self, statistics: Statistics) -> HeteroCenterTripletTerms:
-        same_identity = statistics.same_identity
-        distances = center_distances(statistics)  # (N, N)
-        partners = same_identity & ~statistics.same_cell
-        anchors = partners.any(1) & ~same_identity.all(1)  # (N,)
-        positive = farthest(distances, partners)
-        negative = nearest(distances, ~same_identity)
-        weights = anchors / statistics.cell_sizes  # (N,): a cell's rows share one vote
-        weights = weights / weights.sum().clamp(min=1)
-        hinge = torch.relu(self.margin + positive - negative)
-        total, positive, negative = ((weights * term).sum() for term in (hinge, positive, negative))
-        return HeteroCenterTripletTerms(total + statistics.zero, positive, negative)
+        return hetero_center_triplet(statistics, margin=self.margin)
 
     @override
     def extra_repr(self) -> str:

@@ -1,7 +1,7 @@
 """Intra-modality enhancing: compact identities, far from each other, inside each modality.
 
 The abstract: independent branches "further enhance the intra-class compactness and inter-class discrepancy within each
-modality". The paper's formula is not public; this one is our choice: rows against their own center, and each center
+modality". The paper's formula is not public. This one is our choice: rows against their own center, and each center
 against the nearest one of another identity, both within one modality and in units of that modality's own spread.
 """
 
@@ -12,10 +12,8 @@ from torch import Tensor
 from typing_extensions import override
 
 from modinv._checks import check_number
-from modinv.distances import center_distances, diagonal, nearest, squared_distances_to_centers, squared_norms
-from modinv.groups import same_modality
-from modinv.losses.loss import Loss
-from modinv.statistics import Statistics
+from modinv.losses.loss import Loss, nearest
+from modinv.statistics import Statistics, diagonal
 
 __all__ = ["IntraModalityLoss", "IntraModalityTerms", "intra_modality"]
 
@@ -28,29 +26,7 @@ class IntraModalityTerms(NamedTuple):
     discrepancy: Tensor  # (): what the nearest centers lack to the margin
 
 
-def intra_modality(
-    features: Tensor,
-    labels: Tensor,
-    modalities: Tensor,
-    *,
-    margin: float = 1.0,
-    num_modalities: int | None = None,
-) -> Tensor:
-    """Return :class:`IntraModalityLoss` of one batch, (); see there for the arguments.
-
-    Example:
-        >>> import torch
-        >>> features = torch.tensor([[0.0], [2.0], [6.0], [8.0]])  # one modality, two identities
-        >>> labels, modalities = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 0, 0, 0])
-        >>> intra_modality(features, labels, modalities)  # 1 / 10 within identities; 6 / sqrt(10) is past the margin
-        tensor(0.1000)
-    """
-    loss = IntraModalityLoss(margin=margin, num_modalities=num_modalities)
-    total: Tensor = loss(features, labels, modalities)
-    return total
-
-
-class IntraModalityLoss(Loss):
+def intra_modality(statistics: Statistics, *, margin: float) -> IntraModalityTerms:
     """Make the identities of each modality compact and keep their centers apart; modalities never meet.
 
     With c(i) the center of row i's identity in its modality m, and u_m^2 the mean squared distance of the rows of m
@@ -59,11 +35,45 @@ class IntraModalityLoss(Loss):
         compactness = mean over rows i of   |x_i - c(i)|^2 / u_m^2
         discrepancy = mean over centers c of max(0, margin - min_{c' of another identity} |c - c'| / u_m).
 
-    Dividing by the spread makes both free of units, so that margin and weight carry over between embedding sizes and
-    scales, and no gradient shrinks or blows up the features as a whole. The compactness is the share of the modality's
-    variance that lies within identities, Fisher's criterion.
+    Dividing by the spread makes both free of units. Margin and weight carry over between embedding sizes and scales
+    that way, and no gradient shrinks or blows up the features as a whole. The compactness is the share of the
+    modality's variance that lies within identities, Fisher's criterion.
 
     Cost: the shared Gram matrix and four N x N x N products.
+
+    Args:
+        statistics: of the batch.
+        margin: in units of the modality's spread.
+
+    Example:
+        >>> import torch
+        >>> from modinv.statistics import statistics_of
+        >>> features = torch.tensor([[0.0], [2.0], [6.0], [8.0]])  # one modality, two identities
+        >>> labels, modalities = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 0, 0, 0])
+        >>> terms = intra_modality(statistics_of(features, labels, modalities), margin=1.0)
+        >>> terms.total  # 1 / 10 within identities; 6 / sqrt(10) is past the margin
+        tensor(0.1000, dtype=torch.float64)
+
+    Reference: Zhang et al., 2025 (see :class:`modinv.GaussianDistributionConsistencyLoss`); the formula is not given in
+    the abstract, this one is our choice.
+    """
+    membership, counts = statistics.membership, statistics.counts
+    spread = _spread(statistics)  # (N,)
+    present = (counts > 0).sum().clamp(min=1)
+    share = (membership / counts.clamp(min=1)).sum(1) / present  # (N,)
+    compactness = (share * statistics.squared_distances_to_centers / spread).sum()
+
+    rivals = statistics.same_modality & ~statistics.same_identity  # (N, N)
+    lack = torch.relu(margin - nearest(statistics.center_distances, rivals) / spread.sqrt())  # (N,)
+    votes = rivals.any(1) / statistics.cell_sizes  # (N,): a cell's rows share one vote
+    centers = membership.T @ votes  # (M,)
+    weights = votes * (membership / centers.clamp(min=1)).sum(1) / (centers > 0).sum().clamp(min=1)
+    discrepancy = (weights * lack).sum()
+    return IntraModalityTerms(compactness + discrepancy + statistics.zero, compactness, discrepancy)
+
+
+class IntraModalityLoss(Loss):
+    """The loss of :func:`modinv.losses.intra_modality`.
 
     Args:
         margin: in units of the modality's spread; default 1.0, our choice: centers that differ in every direction
@@ -72,9 +82,6 @@ class IntraModalityLoss(Loss):
 
     Raises:
         TypeError, ValueError: at construction on an impossible option, at call on a malformed batch.
-
-    Reference: Zhang et al., 2025 (see :class:`modinv.GaussianDistributionConsistencyLoss`); the formula is not given in
-    the abstract, this one is our choice.
     """
 
     def __init__(self, *, margin: float = 1.0, num_modalities: int | None = None) -> None:
@@ -83,19 +90,7 @@ class IntraModalityLoss(Loss):
 
     @override
     def read(self, statistics: Statistics) -> IntraModalityTerms:
-        membership, counts = statistics.membership, statistics.counts
-        spread = _spread(statistics)  # (N,)
-        present = (counts > 0).sum().clamp(min=1)
-        share = (membership / counts.clamp(min=1)).sum(1) / present  # (N,)
-        compactness = (share * squared_distances_to_centers(statistics) / spread).sum()
-
-        rivals = same_modality(statistics.modalities) & ~statistics.same_identity  # (N, N)
-        lack = torch.relu(self.margin - nearest(center_distances(statistics), rivals) / spread.sqrt())  # (N,)
-        votes = rivals.any(1) / statistics.cell_sizes  # (N,): a cell's rows share one vote
-        centers = membership.T @ votes  # (M,)
-        weights = votes * (membership / centers.clamp(min=1)).sum(1) / (centers > 0).sum().clamp(min=1)
-        discrepancy = (weights * lack).sum()
-        return IntraModalityTerms(compactness + discrepancy + statistics.zero, compactness, discrepancy)
+        return intra_modality(statistics, margin=self.margin)
 
     @override
     def extra_repr(self) -> str:
@@ -104,8 +99,8 @@ class IntraModalityLoss(Loss):
 
 def _spread(statistics: Statistics) -> Tensor:
     """Return u_m(i)^2 for each row, (N,); 1 for a modality whose rows are equal up to the rounding of their mean."""
-    num_rows = len(statistics.features)
-    spread = (statistics.membership.T @ squared_norms(statistics)) / statistics.counts.clamp(min=1)  # (M,)
-    means = diagonal(statistics.gram[num_rows:, num_rows:])  # (M,): |mu_m|^2
-    noise = 16 * torch.finfo(statistics.features.dtype).eps ** 2 * (spread + means)
+    squares = diagonal(statistics.gram)  # (N + M,): |z_i|^2, |mu_m|^2
+    rows, means = squares[: len(statistics.features)], squares[len(statistics.features) :]
+    spread = (statistics.membership.T @ rows) / statistics.counts.clamp(min=1)  # (M,)
+    noise = 16 * statistics.eps**2 * (spread + means)
     return statistics.membership @ spread.masked_fill(spread <= noise, 1)

@@ -2,13 +2,14 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
 from modinv._checks import check_count
 from modinv.statistics import Statistics, full_precision, statistics_of
 
-__all__ = ["Loss", "in_type_of"]
+__all__ = ["Loss", "farthest", "in_type_of", "nearest"]
 
 
 class Loss(nn.Module):
@@ -54,3 +55,16 @@ class Loss(nn.Module):
 def in_type_of(features: Tensor, terms: Any) -> Any:
     """Return the terms in the type of the features, a NamedTuple like the one that came."""
     return type(terms)(*(term.to(features.dtype) for term in terms))
+
+
+def farthest(distances: Tensor, mask: Tensor) -> Tensor:
+    """Return the largest distance of each row over the mask (N, N), 0 where the mask is empty, (N,)."""
+    return distances.masked_fill(~mask, 0).amax(1) if len(distances) else distances.sum(1)
+
+
+def nearest(distances: Tensor, mask: Tensor) -> Tensor:
+    """Return the smallest distance of each row over the mask (N, N), 0 where the mask is empty, (N,)."""
+    # Not infinity there: an infinite value that is masked later still makes the gradient 0 x inf.
+    excluded = ~mask & mask.any(1, keepdim=True)
+    smallest = distances.masked_fill(excluded, torch.inf).amin(1) if len(distances) else distances.sum(1)
+    return smallest.where(mask.any(1), 0)

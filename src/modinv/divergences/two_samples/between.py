@@ -5,32 +5,23 @@ rows, an orthonormal basis of those rows and of the difference of the means take
 the other dimensions the covariances are rho I and the means agree.
 """
 
-from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
 from modinv._checks import check_choice, check_number
-from modinv.divergences import formulas
-from modinv.divergences.factors import FactorGaussians, VarianceGaussians
+from modinv.divergences.diagonal import DiagonalGaussians
+from modinv.divergences.formulas import DIVERGENCES, jensen_shannon
 from modinv.divergences.gaussians import Gaussians
-from modinv.divergences.layout import Pairs, single_pair
-from modinv.divergences.sample_moments import Moments
-from modinv.divergences.sides import Side, Variances, check_side, side_of, variances_of
+from modinv.divergences.two_samples.factors import FactorGaussians, singular
+from modinv.divergences.two_samples.sample_moments import Moments
+from modinv.divergences.two_samples.sides import Side, Variances, check_side, side_of, variances_of
 
 __all__ = ["divergence_between"]
 
 Divergence: TypeAlias = Literal["wasserstein", "kl", "jeffreys", "bhattacharyya", "jensen_shannon", "moments"]
 Covariance: TypeAlias = Literal["full", "diagonal", "isotropic"]
-
-_PAIRWISE: dict[str, Callable[[Gaussians, Pairs], formulas.Parts]] = {
-    "wasserstein": formulas.wasserstein,
-    "kl": formulas.kl,
-    "jeffreys": formulas.jeffreys,
-    "bhattacharyya": formulas.bhattacharyya,
-    "moments": formulas.moments,
-}
 
 
 def divergence_between(
@@ -85,7 +76,7 @@ def divergence_between(
 
     Reference: see the formulas in :mod:`modinv.divergences.formulas`.
     """
-    check_choice("divergence", divergence, [*_PAIRWISE, "jensen_shannon"])
+    check_choice("divergence", divergence, tuple(DIVERGENCES))
     check_choice("covariance", covariance, ["full", "diagonal", "isotropic"])
     check_number("shrinkage", shrinkage, least=0, most=1)
     widths = [check_side("first", first), check_side("second", second)]
@@ -94,20 +85,23 @@ def divergence_between(
     if covariance == "full":
         forms = _full_forms(side_of("first", first, shrinkage), side_of("second", second, shrinkage))
     else:
-        sides = (variances_of(name, side, shrinkage) for name, side in (("first", first), ("second", second)))
-        forms = [_variance_form(*sides, isotropic=covariance == "isotropic")]
+        sides = [variances_of(name, side, shrinkage) for name, side in (("first", first), ("second", second))]
+        forms = [_diagonal_form(*sides, isotropic=covariance == "isotropic")]
+    if DIVERGENCES[divergence].inverts:
+        _refuse_zero_variances(forms)
     # Independent dimensions: the divergences add.
     value = torch.stack([_evaluate(form, divergence) for form in forms]).sum()
     return value - value.clamp(max=0).detach()
 
 
 def _evaluate(gaussians: Gaussians, divergence: str) -> Tensor:
-    if divergence == "jensen_shannon":
-        both = torch.ones(2, dtype=torch.float64)
-        parts = formulas.jensen_shannon(gaussians, both[:1], both)
+    formula = DIVERGENCES[divergence].of
+    if formula is None:
+        one = torch.ones(1, dtype=torch.float64)
+        parts = jensen_shannon(gaussians, one, one.expand(2) / 2)
     else:
-        parts = _PAIRWISE[divergence](gaussians, single_pair())
-    return parts.mean + parts.covariance
+        parts = formula(gaussians)
+    return (parts.mean + parts.covariance).sum()
 
 
 def _full_forms(first: Side, second: Side) -> list[Gaussians]:
@@ -117,14 +111,16 @@ def _full_forms(first: Side, second: Side) -> list[Gaussians]:
     if len(first.factor) + len(second.factor) <= dimension:
         # Householder's Q holds every row of a matrix of any rank, so a constant feature or a repeated row does no harm.
         basis = torch.linalg.qr(torch.cat(rows).detach().T).Q  # (D, K), K = N + 1 or D
-        rows = [_Coordinates.apply(part, basis) for part in rows]  # type: ignore[no-untyped-call]
-    coordinates = rows[2].shape[1]
-    inside = FactorGaussians(rows[2][0], _with_ridge(rows[0], first.ridge), _with_ridge(rows[1], second.ridge))
+        rows = [_Coordinates.apply(part, basis) for part in rows]
+    coordinates, sides = rows[2].shape[1], (first, second)
+    factors = [_with_ridge(factor, side.ridge) for factor, side in zip(rows, sides, strict=False)]
+    ranks = [side.rank + len(factor) - len(side.factor) for factor, side in zip(factors, sides, strict=True)]
+    inside = FactorGaussians(rows[2][0], (factors[0], factors[1]), (ranks[0], ranks[1]))
     outside = dimension - coordinates
     if not outside:
         return [inside]
-    variances = (first.ridge.expand(outside), second.ridge.expand(outside))
-    return [inside, VarianceGaussians(torch.zeros_like(variances[0]), *variances)]
+    variances = torch.stack([side.ridge.expand(outside) for side in sides])
+    return [inside, DiagonalGaussians(torch.zeros_like(variances)[:, None], variances[:, None])]
 
 
 def _with_ridge(factor: Tensor, ridge: Tensor) -> Tensor:
@@ -135,14 +131,17 @@ def _with_ridge(factor: Tensor, ridge: Tensor) -> Tensor:
     return torch.cat([factor, ridge.sqrt() * identity])
 
 
-def _variance_form(first: Variances, second: Variances, *, isotropic: bool) -> Gaussians:
-    squares = (first.mean - second.mean).square()
-    if not isotropic:
-        return VarianceGaussians(squares, first.variances, second.variances)
-    # The mean of each in all dimensions: no divergence tells it from the values, except the pooled Gaussian of
-    # "jensen_shannon", which must be isotropic as well.
-    parts = (squares, first.variances, second.variances)
-    return VarianceGaussians(*(part.mean().expand(len(part)) for part in parts))
+def _diagonal_form(first: Variances, second: Variances, *, isotropic: bool) -> DiagonalGaussians:
+    means, variances = (torch.stack(parts)[:, None] for parts in zip(first, second, strict=True))  # (2, 1, D)
+    return DiagonalGaussians(means, variances.mean(2, keepdim=True) if isotropic else variances)
+
+
+def _refuse_zero_variances(forms: list[Gaussians]) -> None:
+    for form in forms:
+        if isinstance(form, DiagonalGaussians):
+            for name, variances in zip(("first", "second"), form.raw, strict=True):
+                if not (variances > 0).all():
+                    raise singular(name)
 
 
 class _Coordinates(torch.autograd.Function):
@@ -163,7 +162,7 @@ class _Coordinates(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         rows, basis = ctx.saved_tensors
-        return _FromCoordinates.apply(gradients[0], basis, rows), None  # type: ignore[no-untyped-call]
+        return _FromCoordinates.apply(gradients[0], basis, rows), None
 
 
 class _FromCoordinates(torch.autograd.Function):

@@ -27,11 +27,12 @@ Rows: TypeAlias = Tensor | NDArray[Any]
 
 
 class Moments(NamedTuple):
-    """A mean and a covariance, and optionally a factor of the covariance, which is then read in its place."""
+    """A mean and a covariance. A factor of the covariance, if there is one, is read in its place."""
 
     mean: Tensor  # (D,)
     covariance: Tensor  # (D, D), denominator n - 1
     factor: Tensor | None = None  # (k, D): covariance = factor^T factor
+    count: int | None = None  # rows that it was made of; None: unknown
 
 
 def moments_of(samples: Rows | Iterable[Rows], *, chunk_rows: int = 4096) -> Moments:
@@ -69,7 +70,7 @@ def moments_of(samples: Rows | Iterable[Rows], *, chunk_rows: int = 4096) -> Mom
     if running is None:
         raise ValueError("samples must have at least one row (n, D), got none")
     factor = _without_rounding(running.factor / max(running.total - 1, 1) ** 0.5, running.mean)
-    return Moments(running.mean, factor.T @ factor, factor)
+    return Moments(running.mean, factor.T @ factor, factor, running.total)
 
 
 def centered_factor(rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,5 +137,5 @@ def _without_rounding(factor: Tensor, mean: Tensor) -> Tensor:
     A constant feature, such as a dead unit, often leaves such a deviation, and a logarithm would take it for data.
     """
     rounding = 16 * torch.finfo(factor.dtype).eps * mean.detach().abs()  # (D,)
-    deviations: Tensor = torch.linalg.vector_norm(factor, dim=0)
+    deviations = torch.linalg.vector_norm(factor, dim=0)
     return factor * (deviations > rounding)

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from modinv.divergences.factors import dependence
-from modinv.divergences.sample_moments import Moments, centered_factor, check_rows, double, moments_of
+from modinv.divergences.two_samples.factors import dependence
+from modinv.divergences.two_samples.sample_moments import Moments, centered_factor, check_rows, double, moments_of
 
 __all__ = ["Side", "Variances", "check_side", "side_of", "variances_of"]
 
@@ -17,6 +17,7 @@ class Side(NamedTuple):
     mean: Tensor  # (D,)
     factor: Tensor  # (k, D)
     ridge: Tensor  # ()
+    rank: int  # how many rows of the factor can be independent of each other
 
 
 class Variances(NamedTuple):
@@ -45,9 +46,10 @@ def side_of(name: str, side: Moments | Tensor, shrinkage: float) -> Side:
     """Return the Gaussian with full covariance after shrinkage."""
     if isinstance(side, Moments) and side.factor is None:
         return _side_of_covariance(name, side, shrinkage)
-    mean, factor = _mean_and_factor(name, side)
+    mean, factor, count = _mean_and_factor(name, side)
     ridge = shrinkage * factor.square().sum() / len(mean)
-    return Side(mean, (1 - shrinkage) ** 0.5 * factor, ridge)
+    rank = len(factor) if count is None else min(len(factor), count - 1)  # rows around their mean sum to zero
+    return Side(mean, (1 - shrinkage) ** 0.5 * factor, ridge, rank)
 
 
 def variances_of(name: str, side: Moments | Tensor, shrinkage: float) -> Variances:
@@ -61,14 +63,14 @@ def variances_of(name: str, side: Moments | Tensor, shrinkage: float) -> Varianc
     return Variances(mean, variances + shrinkage * (variances.mean() - variances))
 
 
-def _mean_and_factor(name: str, side: Moments | Tensor) -> tuple[Tensor, Tensor]:
+def _mean_and_factor(name: str, side: Moments | Tensor) -> tuple[Tensor, Tensor, int | None]:
     if not isinstance(side, Moments):
         few = len(side) <= side.shape[1]
         if few or (side.requires_grad and torch.is_grad_enabled()):
-            return centered_factor(double(name, side))
+            return *centered_factor(double(name, side)), len(side)
         side = moments_of(side)
     assert side.factor is not None
-    return double(name, side.mean), double(name, side.factor)
+    return double(name, side.mean), double(name, side.factor), side.count
 
 
 def _side_of_covariance(name: str, moments: Moments, shrinkage: float) -> Side:
@@ -83,7 +85,7 @@ def _side_of_covariance(name: str, moments: Moments, shrinkage: float) -> Side:
     factor, failed = torch.linalg.cholesky_ex(shrunk, upper=True)
     if failed or not dependence(factor) ** 2 * resolution < 1:
         factor = _root(name, shrunk, resolution)
-    return Side(mean, factor, covariance.new_zeros(()))
+    return Side(mean, factor, covariance.new_zeros(()), len(factor))
 
 
 def _root(name: str, covariance: Tensor, resolution: float) -> Tensor:
@@ -97,12 +99,11 @@ def _root(name: str, covariance: Tensor, resolution: float) -> Tensor:
             f"the covariance of {name} must have no negative eigenvalue, got {float(values[0]):g} beside {largest:g}"
         )
     kept = values > resolution * largest
-    root: Tensor = values[kept].sqrt()[:, None] * vectors.T[kept]
-    return root
+    return values[kept].sqrt()[:, None] * vectors.T[kept]
 
 
 def _check_moments(name: str, moments: Moments) -> int:
-    mean, covariance, factor = moments
+    mean, covariance, factor, _ = moments
     parts = [mean, covariance] if factor is None else [mean, covariance, factor]
     if not all(isinstance(part, Tensor) and part.is_floating_point() for part in parts):
         raise TypeError(

@@ -1,0 +1,173 @@
+"""Traces of square roots of matrices, with gradients that stay finite where eigenvalues repeat or vanish.
+
+No gradient goes through a decomposition: that of an eigenvalue decomposition is NaN for repeated eigenvalues, which
+every batch with fewer rows than features has.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["QUINTICS", "NuclearNorm", "iterated_polar_factor", "polar_factor", "product_nuclear_norm", "root_trace"]
+
+# (a, b, c) of x <- a x + b x^3 + c x^5. Each is the best approximation of 1 on the interval to which the one before it
+# takes [1e-6, 1]; choosing them one by one is optimal (Amsel, Persson, Musco and Gower, "The Polar Express", 2025).
+# Their composition is within 1e-12 of 1 there.
+QUINTICS = (
+    (8.5142580824550638, -25.281575954766767, 18.767309358053620),
+    (4.2570751967274421, -3.1601662884723843, 0.58647676586889606),
+    (4.2568278712874484, -3.1599952222165478, 0.58645725278399406),
+    (4.2557753676593653, -3.1592672143845102, 0.58637421090787063),
+    (4.2513019058274943, -3.1561724466233635, 0.58602120083998208),
+    (4.2323874701067828, -3.1430781183612703, 0.58452760483189848),
+    (4.1541563805752196, -3.0887579580661375, 0.57833223561558733),
+    (3.8583591588450083, -2.8808253054211705, 0.55463163412612446),
+    (3.0495983995227444, -2.2849888038567878, 0.48706082742570233),
+    (2.1120559374183665, -1.4938364726662914, 0.40010250263757197),
+    (1.8783836569506792, -1.2537545015171050, 0.37537564814225241),
+    (1.8750000135274723, -1.2500000150305247, 0.37500000150305247),
+)
+
+
+def product_nuclear_norm(left: Tensor, right: Tensor) -> Tensor:
+    """Return the nuclear norm of ``left @ right.T``, (), for tall factors (n, D) and (k, D) without that product.
+
+    Each factor is Q R; the norm is that of R_left R_right^T (D, D), at a cost of O((n + k) D^2).
+    """
+    value, *_ = _ProductNuclearNorm.apply(left, right)
+    return value
+
+
+def root_trace(first: Tensor, second: Tensor, eps: float = 0.0) -> Tensor:
+    """Return what each dimension contributes to tr (A^(1/2) B A^(1/2))^(1/2), (K,), for definite A and B.
+
+    With Cholesky factors A = L L^T, B = M M^T and the polar factor P of L^T M, the derivatives are T / 2 and
+    T^-1 / 2 with T = M P^T L^-1, the map that takes the Gaussian of A to that of B. The dimensions of one block must
+    receive the same gradient. A second derivative raises.
+
+    Args:
+        first: A, symmetric positive definite (K, K).
+        second: B, likewise.
+        eps: relative rounding error of what A and B were made of.
+    """
+    shares, *_ = _RootTrace.apply(first, second, eps)
+    return shares
+
+
+def polar_factor(matrix: Tensor, eps: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Return each row's share of the nuclear norm (n,), and the polar factor over what is no rounding error (n, k).
+
+    On the CPU by a singular value decomposition, or, where the entries have no more digits than ``eps``, by eigenvalues
+    of the smaller Gram matrix in half of the time. Both would make the CPU wait for an accelerator, which takes
+    products alone: :func:`iterated_polar_factor`.
+    """
+    if matrix.device.type != "cpu":
+        polar = iterated_polar_factor(matrix)
+        return (polar * matrix).sum(1), polar
+    # LAPACK raises on NaN, and mixed-precision scalers rely on a NaN that arrives: decompose numbers, then poison.
+    numbers = matrix.nan_to_num(0, 0, 0)
+    limits = torch.finfo(matrix.dtype)
+    if eps**2 > limits.eps:  # squaring the singular values loses no digit that they have
+        squares, left = torch.linalg.eigh(numbers @ numbers.T)  # ascending
+        values = squares.clamp(min=limits.tiny).sqrt()
+        noise = values[-1:] * (max(matrix.shape) * eps)
+        polar = (left / values.maximum(noise)) @ (left.T @ numbers)  # what is below the noise counts next to nothing
+        shares = left.square() @ values
+    else:
+        left, values, right = torch.linalg.svd(numbers, full_matrices=False)  # descending
+        polar = (left * (values > values[:1] * (max(matrix.shape) * limits.eps))) @ right
+        shares = left.square() @ values
+    return torch.add(shares, matrix.sum(), alpha=0), polar
+
+
+def iterated_polar_factor(matrix: Tensor) -> Tensor:
+    """Return the polar factor by products alone (Newton-Schulz with minimax polynomials), (n, k).
+
+    Singular values below 1e-6 of the Frobenius norm count for less than they are; zero has the polar factor zero.
+    """
+    polar = matrix / torch.linalg.matrix_norm(matrix).clamp(min=torch.finfo(matrix.dtype).tiny)
+    for linear, cubic, quintic in QUINTICS:
+        square = polar @ polar.T
+        factor = torch.addmm(square, square, square, beta=cubic, alpha=quintic)
+        polar = torch.addmm(polar, factor, polar, beta=linear)
+    return polar
+
+
+class _ScaleOnce(torch.autograd.Function):
+    """A product that refuses to be differentiated: taking the derivative as a constant would be silently wrong."""
+
+    @staticmethod
+    def forward(gradient: Tensor, derivative: Tensor, *points: Tensor) -> Tensor:
+        return gradient * derivative
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        raise RuntimeError(
+            "the second derivative of the Wasserstein distance with full covariance is not implemented: "
+            "take divergence 'jeffreys' or 'moments', or covariance 'diagonal'"
+        )
+
+
+class NuclearNorm(torch.autograd.Function):
+    """What each row contributes to the sum of the singular values, (n,), then the polar factor: :func:`polar_factor`.
+
+    The gradient is the polar factor U V^T over the singular values that are not rounding errors: where the norm has
+    many subgradients, this is the one of least Frobenius norm. The rows of one block of a block-diagonal matrix must
+    receive the same gradient. A second derivative raises.
+    """
+
+    forward = staticmethod(polar_factor)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: tuple[Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1], inputs[0])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _ScaleOnce.apply(gradients[0][:, None], *ctx.saved_tensors), None
+
+
+class _ProductNuclearNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        left_basis, left_factor = torch.linalg.qr(left)  # (n, D), (D, D)
+        right_basis, right_factor = torch.linalg.qr(right)  # (k, D), (D, D)
+        shares, polar = polar_factor(left_factor @ right_factor.T)  # (D, D)
+        return shares.sum(), left_basis @ (polar @ right_factor), right_basis @ (polar.T @ left_factor)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, ...]) -> None:
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(*output[1:], *inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        of_left, of_right, *points = ctx.saved_tensors
+        return _ScaleOnce.apply(gradients[0], of_left, *points), _ScaleOnce.apply(gradients[0], of_right, *points)
+
+
+class _RootTrace(torch.autograd.Function):
+    @staticmethod
+    def forward(first: Tensor, second: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+        left, right = (torch.linalg.cholesky_ex(matrix).L for matrix in (first, second))
+        shares, polar = polar_factor(left.T @ right, eps)
+        there = torch.linalg.solve_triangular(left, right @ polar.T, upper=False, left=False)  # T = M P^T L^-1
+        back = torch.linalg.solve_triangular(right, left @ polar, upper=False, left=False)  # T^-1 = L P M^-1
+        return shares, (there + there.T) / 4, (back + back.T) / 4
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: tuple[Tensor, ...]) -> None:
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(*output[1:], *inputs[:2])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        there, back, *points = ctx.saved_tensors
+        weights = gradients[0][:, None]
+        return _ScaleOnce.apply(weights, there, *points), _ScaleOnce.apply(weights, back, *points), None
