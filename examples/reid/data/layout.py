@@ -1,5 +1,7 @@
-"""What the folders of all data sets have in common: lists of images, files that name them, and one complaint."""
+"""What the folders of all data sets have in common: lists of images, files that name them, and their complaints."""
 
+import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -7,22 +9,28 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from modinv import INFRARED
-
 __all__ = [
-    "Counts",
+    "CAMERA_LIKE",
+    "IDENTITY",
+    "IDENTITY_LIKE",
     "Entry",
     "ImageList",
     "Layout",
     "check_layout",
-    "counts_remark",
+    "few",
     "image_files",
     "is_number",
     "list_images",
     "read_identities",
     "read_labelled_paths",
     "refuse_missing",
+    "refuse_unread",
 ]
+
+# What a folder of a camera or an identity may be called by somebody who renames it.
+CAMERA_LIKE: Final = r"(?i)cam(era)?[^a-z]*\d"
+IDENTITY_LIKE: Final = r".*\d"
+IDENTITY: Final = r"[0-9]{4}|[1-9][0-9]{4,}"
 
 _SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp")
 
@@ -55,14 +63,6 @@ class Layout(NamedTuple):
     """Folders and files, with their counts."""
     source: str
     """Where the data set is applied for."""
-
-
-class Counts(NamedTuple):
-    """How large a part of a data set is."""
-
-    identities: int
-    visible: int
-    infrared: int
 
 
 def list_images(entries: Iterable[Entry]) -> ImageList:
@@ -108,16 +108,27 @@ def check_layout(root: Path, layout: Layout, names: Sequence[str]) -> None:
         raise FileNotFoundError(f"{root} is not a folder: {expected}.")
     missing = [name for name in names if not (root / name).exists()]
     if missing:
-        found = sorted(entry.name for entry in root.iterdir())
-        shown = ", ".join(found[:8]) + (f" and {len(found) - 8} more" if len(found) > 8 else "")
         raise FileNotFoundError(
-            f"{root} is not laid out as {layout.name}: {expected}, found {shown or 'nothing'}; "
+            f"{root} is not laid out as {layout.name}: {expected}, found {few(_names(root))}; "
             f"{', '.join(missing)} missing."
         )
 
 
+def few(items: Sequence[object]) -> str:
+    """Name the first eight of many things.
+
+    Args:
+        items: any number.
+
+    Returns:
+        Their texts, and how many more there are.
+    """
+    shown = ", ".join(map(str, items[:8])) or "nothing"
+    return shown + (f" and {len(items) - 8:,} more" if len(items) > 8 else "")
+
+
 def refuse_missing(missing: Sequence[Path], named_by: str) -> None:
-    """Say which images should be there and are not, all of them, if there are any.
+    """Say how many images should be there and are not, which are the first, and what is there instead.
 
     Args:
         missing: their paths.
@@ -127,32 +138,31 @@ def refuse_missing(missing: Sequence[Path], named_by: str) -> None:
         FileNotFoundError: when there are any.
     """
     if missing:
-        names = ", ".join(map(str, missing))
+        folder = next(parent for parent in missing[0].parents if parent.is_dir())
         raise FileNotFoundError(
-            f"{len(missing)} images that {named_by} are missing, copy them from the data set again: {names}."
+            f"{len(missing):,} images that {named_by} are missing: {few(missing)}; {folder} holds "
+            f"{few(_names(folder))}: copy them from the data set again, or spell the names as the folders do."
         )
 
 
-def counts_remark(what: str, images: ImageList, expected: Counts) -> tuple[str, ...]:
-    """Say in one line that a part of a data set has not its real size.
+def refuse_unread(folder: Path, looks: str, reads: str) -> None:
+    """Refuse folders that look like those of a layout, but whose images would be left out.
 
     Args:
-        what: name of data set and part.
-        images: the part.
-        expected: its real size.
+        folder: where to look; hidden folders are passed over.
+        looks: regular expression of the beginning of names that are meant.
+        reads: regular expression of the names that are read.
 
-    Returns:
-        The line, or nothing where the size is the real one. It is no error: look-alikes and subsets are smaller.
+    Raises:
+        ValueError: when there are any.
     """
-    infrared = int((images.modalities == INFRARED).sum())
-    found = Counts(len(np.unique(images.identities)), len(images.paths) - infrared, infrared)
-    if found == expected:
-        return ()
-    texts = [
-        f"{n.identities:,} identities with {n.visible:,} visible and {n.infrared:,} infrared images"
-        for n in (expected, found)
-    ]
-    return (f"{what} has {texts[0]}, found {texts[1]}: scores do not compare with published ones.",)
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    if strange := [name for name in names if re.match(looks, name) and not re.fullmatch(reads, name)]:
+        raise ValueError(
+            f"{folder} has {len(strange):,} folders that would not be read: {few(strange)}; name a camera like "
+            "cam1 and an identity like 0001, or move the folders away."
+        )
 
 
 def read_identities(file: Path) -> list[int]:
@@ -162,7 +172,7 @@ def read_identities(file: Path) -> list[int]:
         file: as ``exp/train_id.txt`` of SYSU-MM01.
 
     Returns:
-        The identities in the order of the file.
+        The identities, ascending, each once.
 
     Raises:
         ValueError: when the file holds something else.
@@ -174,7 +184,7 @@ def read_identities(file: Path) -> list[int]:
             f"{file} must hold identities on one line such as 1,2,10, but begins with {text[:40]!r}: "
             "copy the file from the data set again."
         )
-    return [int(word) for word in words]
+    return sorted({int(word) for word in words})
 
 
 def read_labelled_paths(root: Path, name: str) -> list[tuple[Path, int]]:
@@ -213,3 +223,7 @@ def is_number(text: str) -> bool:
         False also for an empty text.
     """
     return text.isascii() and text.isdecimal()
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())

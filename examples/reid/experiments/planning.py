@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import torch
 
 from modinv import INFRARED, VISIBLE
-from reid.data.dataset import TrainingSet
+from reid.data.layout import ImageList
 from reid.data.reading import list_source, read_source
+from reid.data.sampler import CrossModalityPKSampler
 from reid.experiments.arguments import methods_of, seeds_of
 from reid.experiments.experiment import load_weights
 from reid.experiments.presets import settings_of
@@ -98,14 +99,16 @@ def _check(settings: Settings, chosen: argparse.Namespace, ranks: Ranks) -> tupl
     if settings.tensorboard:
         require_tensorboard()
     remarks = _check_weights(settings)
-    # Workers read the images again, which is little beside what a broken one would cost in the end.
-    data = read_source(settings.source, settings.size, settings.cache).train
+    listing, training = list_source(settings.source), settings.training
+    CrossModalityPKSampler(listing.train.identities, listing.train.modalities, identities=training.identities)
     if ranks.world_size > 1:
-        _check_complete(data, settings.training.identities)
+        _check_complete(listing.train, training.identities)
+    # Workers read the images again, which is little beside what a broken one would cost in the end.
+    read_source(settings.source, settings.size, settings.cache)
     if chosen.workers > 1:
         read_source.cache_clear()
     if chosen.data is not None:  # nobody takes the synthetic one for the real one
-        remarks += list_source(settings.source).remarks
+        remarks += listing.remarks
     return remarks + ((TEST_WARNING,) if settings.select == "test" else ())
 
 
@@ -123,9 +126,9 @@ def _check_processes(settings: Settings, workers: int, ranks: Ranks) -> None:
         )
 
 
-def _check_complete(data: TrainingSet, least: int) -> None:
+def _check_complete(train: ImageList, least: int) -> None:
     """Refuse batches in which a process might lack a modality, and with it a part of the network."""
-    seen = [set(data.labels[data.modalities == modality].tolist()) for modality in (VISIBLE, INFRARED)]
+    seen = [set(train.identities[train.modalities == modality].tolist()) for modality in (VISIBLE, INFRARED)]
     if (complete := len(seen[0] & seen[1])) < least:
         raise ValueError(
             f"several processes need {least} identities that are seen in both modalities, but there are {complete}: "
@@ -156,7 +159,7 @@ def _provenance(settings: Settings, chosen: argparse.Namespace, options: Mapping
         shots=source.shots if sysu else None,
         metric="cosine",
         normalisation="L2",
-        options={**options, **process, **warning},
+        options={**options, "data": source.root.as_posix(), **process, **warning},
         direction="infrared-to-visible" if sysu else source.direction,
         roles=source.roles if llcm else None,
         trials=len(trials.galleries),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from reid.data.reading import Source, describe_source
+from reid.experiments.results import sha256
 from reid.network.model import BackboneName
 from reid.training.methods import METHODS, Method
 from reid.training.options import TrainingOptions
@@ -75,6 +76,8 @@ def describe(settings: Settings, methods: list[str]) -> dict[str, Any]:
         **augmentation,
         "methods": {name: _describe_method(METHODS[name]) for name in methods},
     }
+    if settings.weights:
+        described["weights"] = sha256(settings.weights)  # wherever the file lies
     for name in ("cache", "tensorboard", "checkpoint_every"):
         del described[name]
     plain: dict[str, Any] = json.loads(json.dumps(described, default=Path.as_posix))
