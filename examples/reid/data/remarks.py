@@ -62,7 +62,7 @@ def _refuse_repeated_files(lists: Mapping[str, ImageList]) -> None:
     for name, images in lists.items():
         labels = zip(images.modalities.tolist(), images.identities.tolist(), strict=True)
         for path, (modality, identity) in zip(images.paths, labels, strict=True):
-            file = realpath(path) if path.is_symlink() else os.path.join(realpath(path.parent), path.name)
+            file = os.path.realpath(path) if path.is_symlink() else f"{realpath(path.parent)}/{path.name}"
             places.setdefault(file, []).append((name, modality, identity))
     repeated = {path: found for path, found in places.items() if len(found) > 1}
     for path, found in repeated.items():
