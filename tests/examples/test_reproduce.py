@@ -304,12 +304,14 @@ def test_run_goes_on_with_the_same_images_wherever_their_folder_lies(
     image = next((tmp_path / "other").glob("cam1/*/0001.jpg"))
     image.write_bytes(image.read_bytes() + b"another")
     assert reproduce_sysu.main([*command, str(tmp_path / "other"), "--resume"]) == 2
-    assert re.search(r"was made with images '\d+ of SHA-256 \w+' \(now '\d+ of SHA-256 ", capsys.readouterr().err)
+    assert re.search(
+        r"was made with files '\d+ images, SHA-256 \w+' \(now '\d+ images, SHA-256 ", capsys.readouterr().err
+    )
 
 
 def test_weights_are_known_again_under_another_name(tmp_path: Path) -> None:
-    for name, content in (("a.pt", b"one"), ("b.pt", b"one"), ("c.pt", b"two")):
-        (tmp_path / name).write_bytes(content)
+    for name, letters in (("a.pt", b"one"), ("b.pt", b"one"), ("c.pt", b"two")):
+        (tmp_path / name).write_bytes(letters)
     settings = [smoke_settings()._replace(weights=tmp_path / name) for name in ("a.pt", "b.pt", "c.pt")]
     first, moved, other = (describe(one, ["baseline"])["weights"] for one in settings)
     assert first == moved != other

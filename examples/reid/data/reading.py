@@ -53,7 +53,7 @@ def describe_source(source: Source) -> dict[str, Any]:
     """
     names = {"sysu": ("gallery", "mode", "shots"), "regdb": ("split", "direction"), "llcm": ("direction", "roles")}
     chosen = ("data_set", *names[source.data_set], "validate")
-    return {"images": _fingerprint(source), **{name: getattr(source, name) for name in chosen}}
+    return {"files": _fingerprint(source), **{name: getattr(source, name) for name in chosen}}
 
 
 @lru_cache(maxsize=1)
@@ -111,7 +111,7 @@ def _fingerprint(source: Source) -> str:
             digest.update(f"{os.path.relpath(path, source.root)} {path.stat().st_size} {labels}\n".encode())
     for gallery in listing.test.trials.galleries:
         digest.update(gallery.tobytes())
-    return f"{sum(len(images.paths) for images in parts):,} of SHA-256 {digest.hexdigest()[:16]}"
+    return f"{sum(len(images.paths) for images in parts):,} images, SHA-256 {digest.hexdigest()[:16]}"
 
 
 def _share(identities: np.ndarray[Any, Any]) -> int:
