@@ -83,7 +83,7 @@ def test_stray_files_are_ignored(root: Path) -> None:
         (cell / name).touch()
     (root / "cam1" / "Thumbs.db").touch()
     (root / "README").touch()
-    for name in ("cameras", "c3d-features", ".cam7", "cam1/.0002", "cam1/thumbnails"):
+    for name in ("cameras", "campus2024", "c3d-features", ".cam7", "cam1/.0002", "cam1/thumbnails"):
         (root / name).mkdir()
     assert read_images(root, "train").paths == expected.paths
 

@@ -10,9 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "CAMERA_LIKE",
-    "IDENTITY",
-    "IDENTITY_LIKE",
     "Entry",
     "ImageList",
     "Layout",
@@ -26,11 +23,6 @@ __all__ = [
     "refuse_missing",
     "refuse_unread",
 ]
-
-# What a folder of a camera or an identity may be called by somebody who renames it.
-CAMERA_LIKE: Final = r"(?i)cam(era)?[^a-z]*\d"
-IDENTITY_LIKE: Final = r".*\d"
-IDENTITY: Final = r"[0-9]{4}|[1-9][0-9]{4,}"
 
 _SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp")
 
@@ -145,20 +137,21 @@ def refuse_missing(missing: Sequence[Path], named_by: str) -> None:
         )
 
 
-def refuse_unread(folder: Path, looks: str, reads: str) -> None:
-    """Refuse folders that look like those of a layout, but whose images would be left out.
+def refuse_unread(folder: Path, beginning: str, read: str) -> None:
+    """Refuse folders that look like those of cameras or identities, but whose images would be left out.
 
     Args:
         folder: where to look; hidden folders are passed over.
-        looks: regular expression of the beginning of names that are meant.
-        reads: regular expression of the names that are read.
+        beginning: of names that are meant, where a number follows; a regular expression, capitals do not matter.
+        read: regular expression of the names that are read.
 
     Raises:
         ValueError: when there are any.
     """
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-    if strange := [name for name in names if re.match(looks, name) and not re.fullmatch(reads, name)]:
+    meant = [name for name in names if re.match(rf"{beginning}[^a-z]*\d", name, re.IGNORECASE)]
+    if strange := [name for name in meant if not re.fullmatch(read, name)]:
         raise ValueError(
             f"{folder} has {len(strange):,} folders that would not be read: {few(strange)}; name a camera like "
             "cam1 and an identity like 0001, or move the folders away."

@@ -19,9 +19,6 @@ from typing import Final, Literal, get_args
 
 from modinv import INFRARED, VISIBLE
 from reid.data.layout import (
-    CAMERA_LIKE,
-    IDENTITY,
-    IDENTITY_LIKE,
     Entry,
     ImageList,
     Layout,
@@ -94,10 +91,10 @@ def _listed(root: Path, name: str, kind: str) -> Iterator[Entry]:
 
 
 def _in_folders(folder: Path, identities: list[int], kind: str) -> Iterator[Entry]:
-    refuse_unread(folder, CAMERA_LIKE, "cam[0-9]+")
+    refuse_unread(folder, "cam(era)?", "cam[0-9]+")
     for camera in folder.glob("cam*"):
         if camera.is_dir() and is_number(camera.name[3:]):
-            refuse_unread(camera, IDENTITY_LIKE, IDENTITY)
+            refuse_unread(camera, ".*", "[0-9]{4}")
             for identity in identities:
                 for path in image_files(camera / f"{identity:04d}"):
                     yield Entry(path, identity, int(camera.name[3:]), 0, _MODALITIES[kind])

@@ -65,8 +65,9 @@ def _refuse_repeated_files(lists: Mapping[str, ImageList]) -> None:
             file = os.path.realpath(path) if path.is_symlink() else f"{realpath(path.parent)}/{path.name}"
             places.setdefault(file, []).append((name, modality, identity))
     repeated = {file: found for file, found in places.items() if len(found) > 1}
-    for file, found in repeated.items():
-        shown = "; ".join(f"{name}, {_KINDS[modality]}, identity {identity}" for name, modality, identity in found)
+    if repeated:
+        file, found = next(iter(repeated.items()))
+        shown = "; ".join(f"{name}, {_KINDS[modality]}, identity {identity}" for name, modality, identity in found[:2])
         raise ValueError(
             f"{len(repeated):,} image files are listed more than once, such as {file} ({shown}): name every file once, "
             "in one part, under one identity and in one modality."

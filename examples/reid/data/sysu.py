@@ -18,9 +18,6 @@ from numpy.typing import NDArray
 
 from modinv import INFRARED, VISIBLE
 from reid.data.layout import (
-    CAMERA_LIKE,
-    IDENTITY,
-    IDENTITY_LIKE,
     Entry,
     ImageList,
     Layout,
@@ -72,9 +69,9 @@ def read_images(root: Path, split: Split) -> ImageList:
     lists = [f"exp/{part}_id.txt" for part in ("train", "val", "test")]
     cameras = [f"cam{camera}" for camera in _CAMERAS]
     check_layout(root, _LAYOUT, [*cameras, *lists])
-    refuse_unread(root, CAMERA_LIKE, "|".join(cameras))
+    refuse_unread(root, "cam(era)?", "|".join(cameras))
     for camera in cameras:
-        refuse_unread(root / camera, IDENTITY_LIKE, IDENTITY)
+        refuse_unread(root / camera, ".*", "[0-9]{4}")
     identities = _identities(root, split)
     entries = [entry for identity in identities for entry in _entries(root, identity)]
     if not entries:

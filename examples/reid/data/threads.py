@@ -1,8 +1,8 @@
 """Does one thing to many items in threads, and gives the results in the order of the items."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Final, TypeVar
 
 __all__ = ["map_in_threads"]
@@ -27,14 +27,7 @@ def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item]) ->
     Returns:
         The results, in the order of the items.
     """
-    pool = ThreadPoolExecutor()
-    waiting: deque[Future[Result]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > _AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    items = iter(items)
+    with ThreadPoolExecutor() as pool:
+        while batch := list(islice(items, _AHEAD)):
+            yield from pool.map(function, batch)
