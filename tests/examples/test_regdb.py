@@ -86,7 +86,9 @@ def test_path_with_a_blank_is_read(root: Path) -> None:
     assert read_images(root, 1, "test").paths[0].name == "a b.bmp"
 
 
-@pytest.mark.parametrize("line", ["Visible/7/z.bmp", "Visible/7/z.bmp five", "5", "<html>", "Visible/7/z.bmp -5"])
+@pytest.mark.parametrize(
+    "line", ["x.bmp", "x.bmp five", "5", "<html>", "x.bmp -5", "/x.bmp 5", f"x.bmp {2**63}", "x.bmp ٣"]
+)
 def test_line_that_is_no_path_and_label_is_shown(root: Path, line: str) -> None:
     write_list(root, "test_visible_1", f"Visible/7/a.bmp 5\n{line}\n")
     with pytest.raises(ValueError, match=r"test_visible_1\.txt must hold lines such as") as caught:

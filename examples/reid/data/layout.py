@@ -191,12 +191,14 @@ def read_labelled_paths(root: Path, name: str) -> list[tuple[Path, int]]:
         Paths and labels in the order of the file; nobody looked whether the paths exist.
 
     Raises:
-        ValueError: when a line is something else, or there is none.
+        ValueError: when a line is something else, as an absolute path is, or there is none.
     """
     file = root / name
     lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     pairs = [line.strip().rsplit(maxsplit=1) for line in lines if line.strip()]
-    wrong = [" ".join(pair) for pair in pairs if len(pair) < 2 or not is_number(pair[1])]
+    wrong = [
+        " ".join(pair) for pair in pairs if len(pair) < 2 or not is_number(pair[1]) or pair[0].startswith(("/", "\\"))
+    ]
     if wrong or not pairs:
         raise ValueError(
             f"{file} must hold lines such as 'folder/image.jpg 12', but "
@@ -213,9 +215,9 @@ def is_number(text: str) -> bool:
         text: any.
 
     Returns:
-        False also for an empty text.
+        False also for an empty text, and for a number that 64 bits cannot hold.
     """
-    return text.isascii() and text.isdecimal()
+    return text.isascii() and text.isdecimal() and len(text) < 19
 
 
 def _names(folder: Path) -> list[str]:

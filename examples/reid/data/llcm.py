@@ -91,7 +91,7 @@ def _listed(root: Path, name: str, kind: str) -> Iterator[Entry]:
 
 
 def _in_folders(folder: Path, identities: list[int], kind: str) -> Iterator[Entry]:
-    refuse_unread(folder, "cam(era)?", "cam[0-9]+")
+    refuse_unread(folder, "cam(era)?", "cam[0-9]{1,2}")
     for camera in folder.glob("cam*"):
         if camera.is_dir() and is_number(camera.name[3:]):
             refuse_unread(camera, ".*", "[0-9]{4}")
@@ -103,7 +103,7 @@ def _in_folders(folder: Path, identities: list[int], kind: str) -> Iterator[Entr
 def _camera(path: Path) -> int:
     """Read the camera off a folder such as cam6, or a part of the file's name such as c06; 0 if there is none."""
     words = [*path.parent.parts, *path.stem.split("_")]
-    cameras = [match[1] for word in words if (match := re.fullmatch(r"c(?:am)?(\d+)", word))]
+    cameras = [match[1] for word in words if (match := re.fullmatch(r"c(?:am)?([0-9]{1,3})", word))]
     return int(cameras[-1]) if cameras else 0
 
 
