@@ -131,9 +131,15 @@ def test_identities_of_one_modality_alone_are_told() -> None:
     assert lines[1:] == ["RegDB train: 2 identities are seen in one modality alone: 8, 9."]
 
 
-def test_labels_that_mean_other_persons_in_the_other_modality_are_told() -> None:
-    lines = remarks_of({"RegDB train": listed(*TRAIN[:2], "Thermal/12/a.bmp 1", "Thermal/30/a.bmp 0")})
+def test_labels_that_mean_other_persons_in_the_other_modality_are_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"^2 persons of RegDB train have two labels, .*: 12 \(0, 1\), 30 \(0, 1\); give"
+    ):
+        remarks_of({"RegDB train": listed(*TRAIN[:2], "Thermal/12/a.bmp 1", "Thermal/30/a.bmp 0")})
+
+
+def test_folders_of_one_identity_with_different_names_are_told() -> None:
+    lines = remarks_of({"RegDB train": listed(*TRAIN[:2], "Thermal/t12/a.bmp 0", "Thermal/t30/a.bmp 1")})
     assert lines[1:] == [
-        "RegDB train: 2 identities lie in folders of several names: 0 in 12 and 30, 1 in 12 and 30; are the labels "
-        "right?"
+        "RegDB train: 2 identities lie in folders of several names: 0 (12, t12), 1 (30, t30); are the labels right?"
     ]

@@ -89,10 +89,11 @@ def test_stray_files_are_ignored(root: Path) -> None:
 
 
 def test_numbers_are_read_from_the_name_and_sorted_as_numbers(root: Path) -> None:
-    (root / "cam5" / "0001" / "12.PNG").touch()
+    for name in ("12.PNG", "13.tif"):
+        (root / "cam5" / "0001" / name).touch()
     (root / "cam5" / "0001" / "0009.jpg").touch()
     images = read_images(root, "test")
-    assert images.numbers[images.cameras == 5].tolist() == [1, 9, 12]
+    assert images.numbers[images.cameras == 5].tolist() == [1, 9, 12, 13]
 
 
 @pytest.mark.parametrize("line", ["10,2", "10,2,\n", " 10, 2 ", "10,2\r\n", "\ufeff10,2\n"])

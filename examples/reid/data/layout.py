@@ -24,7 +24,7 @@ __all__ = [
     "refuse_unread",
 ]
 
-_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp")
+_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
 class ImageList(NamedTuple):

@@ -1,10 +1,10 @@
 """Compares the lists of a data set with each other and with the real ones: refuses what cannot be, tells the rest."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from itertools import combinations
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from modinv import INFRARED, VISIBLE
 from reid.data.layout import ImageList, few
@@ -48,8 +48,8 @@ def remarks_of(lists: Mapping[str, ImageList]) -> list[str]:
         One line for each difference; it is no error, since look-alikes and subsets are smaller.
 
     Raises:
-        ValueError: when a file is listed twice, two lists have a person in common, or no identity of a list is seen
-            in both modalities.
+        ValueError: when a file is listed twice, two lists have a person in common, a person has two labels, or no
+            identity of a list is seen in both modalities.
     """
     _refuse_shared_persons(lists)
     _refuse_repeated_files(lists)
@@ -100,7 +100,13 @@ def _differences(name: str, images: ImageList) -> Iterator[str]:
         yield f"{name} has {texts[0]}, found {texts[1]}: scores do not compare with published ones."
     if alone := sorted(seen[0] ^ seen[1]):
         yield f"{name}: {len(alone):,} identities are seen in one modality alone: {few(alone)}."
-    if mixed := _mixed(images):
+    owners = [(folder, identity) for (folder, _), identity in _folders(images).items()]
+    if mixed := _several(owners):
+        raise ValueError(
+            f"{len(mixed):,} persons of {name} have two labels, by the folders of their images: {few(mixed)}; give a "
+            "person the same label in both modalities."
+        )
+    if mixed := _several([(identity, folder) for folder, identity in owners]):
         yield f"{name}: {len(mixed):,} identities lie in folders of several names: {few(mixed)}; are the labels right?"
 
 
@@ -118,8 +124,11 @@ def _persons(images: ImageList) -> set[str]:
     return {folder for folder, _ in _folders(images)}
 
 
-def _mixed(images: ImageList) -> list[str]:
-    names: dict[int, set[str]] = {}
-    for (folder, _), identity in _folders(images).items():
-        names.setdefault(identity, set()).add(folder)
-    return [f"{identity} in {' and '.join(sorted(at))}" for identity, at in sorted(names.items()) if len(at) > 1]
+def _several(pairs: Iterable[tuple[int | str, int | str]]) -> list[str]:
+    """Show what has several partners, with them."""
+    partners: dict[Any, set[Any]] = {}
+    for one, other in pairs:
+        partners.setdefault(one, set()).add(other)
+    return [
+        f"{one} ({', '.join(map(str, sorted(found)))})" for one, found in sorted(partners.items()) if len(found) > 1
+    ]
