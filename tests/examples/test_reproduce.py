@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.io
 import scipy.stats
 import torch
 
 import modinv
 import reproduce_sysu
 from examples.tiny_training import content
-from reid.data.reading import Source
+from reid.data.reading import Source, describe_source
 from reid.evaluation.scores import Scores
 from reid.experiments.arguments import methods_of, parse, seeds_of
 from reid.experiments.comparison import difference_table, paired_differences
@@ -307,6 +308,19 @@ def test_run_goes_on_with_the_same_images_wherever_their_folder_lies(
     assert re.search(
         r"was made with files '\d+ images, SHA-256 \w+' \(now '\d+ images, SHA-256 ", capsys.readouterr().err
     )
+
+
+def test_other_galleries_are_other_data(tmp_path: Path) -> None:
+    sources = []
+    for name, step in (("same", 1), ("reversed", -1)):
+        file = shutil.copytree(synthetic_data(smoke=True), tmp_path / name) / "exp" / "rand_perm_cam.mat"
+        cells = scipy.io.loadmat(file)["rand_perm_cam"]
+        for camera in cells.flat:
+            for place, rows in enumerate(camera[:, 0]):
+                camera[place, 0] = rows[::step]
+        scipy.io.savemat(file, {"rand_perm_cam": cells})
+        sources.append(describe_source(Source(tmp_path / name)))
+    assert sources[0] != sources[1]
 
 
 def test_weights_are_known_again_under_another_name(tmp_path: Path) -> None:

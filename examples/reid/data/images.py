@@ -68,19 +68,9 @@ def load_images(paths: Sequence[Path], size: tuple[int, int], *, progress: bool 
 def decode_images(
     paths: Sequence[Path], size: tuple[int, int], *, progress: bool = True
 ) -> Iterator[NDArray[np.uint8]]:
-    """Decode and resize images one after the other, in the order of the paths.
+    """Decode and resize images one after the other, in the order of the paths, ``(3, H, W)`` each; see `load_images`.
 
-    Args:
-        paths: the N files.
-        size: (height, width) in pixels.
-        progress: whether to show a progress bar.
-
-    Returns:
-        ``(3, H, W)`` each.
-
-    Raises:
-        ImageError: after the last file, when files are missing or no images; they are counted and the first are named.
-        ValueError: at once, when the size is not positive.
+    What cannot be read is raised after the last file.
     """
     height, width = size
     if height < 1 or width < 1:

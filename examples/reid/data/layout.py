@@ -58,43 +58,20 @@ class Layout(NamedTuple):
 
 
 def list_images(entries: Iterable[Entry]) -> ImageList:
-    """Turn entries into columns.
-
-    Args:
-        entries: in the order of the list.
-
-    Returns:
-        The list; its columns are int64.
-    """
+    """Turn entries into columns of int64, in their order."""
     entries = tuple(entries)
     columns = np.array([entry[1:] for entry in entries], dtype=np.int64).reshape(-1, 4)
     return ImageList(tuple(entry.path for entry in entries), *(np.ascontiguousarray(column) for column in columns.T))
 
 
 def image_files(folder: Path) -> list[Path]:
-    """List the image files of a folder in the order of their names, and no stray file.
-
-    Args:
-        folder: it need not exist.
-
-    Returns:
-        The files that have the suffix of an image and are not hidden (as ``._0001.jpg`` of macOS is).
-    """
+    """List the image files of a folder, which need not exist, by name; no hidden one, as ``._0001.jpg`` of macOS is."""
     files = folder.iterdir() if folder.is_dir() else iter(())
     return sorted(file for file in files if file.suffix.lower() in _SUFFIXES and not file.name.startswith("."))
 
 
 def check_layout(root: Path, layout: Layout, names: Sequence[str]) -> None:
-    """Make sure that a data set is where it is said to be.
-
-    Args:
-        root: folder of the data set.
-        layout: what it should be.
-        names: folders and files that must exist in it.
-
-    Raises:
-        FileNotFoundError: with what was expected and found, and where the data set is applied for.
-    """
+    """Raise a FileNotFoundError unless a folder holds what it must: what was expected, and what was found."""
     expected = f"expected {layout.content} of {layout.name} (to be applied for at {layout.source})"
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder: {expected}.")
@@ -107,28 +84,13 @@ def check_layout(root: Path, layout: Layout, names: Sequence[str]) -> None:
 
 
 def few(items: Sequence[object]) -> str:
-    """Name the first eight of many things.
-
-    Args:
-        items: any number.
-
-    Returns:
-        Their texts, and how many more there are.
-    """
+    """Name the first eight of many things, and how many more there are."""
     shown = ", ".join(map(str, items[:8])) or "nothing"
     return shown + (f" and {len(items) - 8:,} more" if len(items) > 8 else "")
 
 
 def refuse_missing(missing: Sequence[Path], named_by: str) -> None:
-    """Say how many images should be there and are not, which are the first, and what is there instead.
-
-    Args:
-        missing: their paths.
-        named_by: what names or counts them.
-
-    Raises:
-        FileNotFoundError: when there are any.
-    """
+    """Raise a FileNotFoundError if images are missing: how many, the first of them, and what is there instead."""
     if missing:
         folder = next(parent for parent in missing[0].parents if parent.is_dir())
         raise FileNotFoundError(
@@ -144,9 +106,6 @@ def refuse_unread(folder: Path, beginning: str, read: str) -> None:
         folder: where to look; hidden folders are passed over.
         beginning: of names that are meant, where a number follows; a regular expression, capitals do not matter.
         read: regular expression of the names that are read.
-
-    Raises:
-        ValueError: when there are any.
     """
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
@@ -159,17 +118,7 @@ def refuse_unread(folder: Path, beginning: str, read: str) -> None:
 
 
 def read_identities(file: Path) -> list[int]:
-    """Read a file that holds identities on one comma-separated line.
-
-    Args:
-        file: as ``exp/train_id.txt`` of SYSU-MM01.
-
-    Returns:
-        The identities, ascending, each once.
-
-    Raises:
-        ValueError: when the file holds something else.
-    """
+    """Read the identities of a file such as ``exp/train_id.txt``, one comma-separated line: ascending, each once."""
     text = file.read_text(encoding="utf-8-sig", errors="replace")
     words = [word.strip() for word in text.replace("\n", ",").split(",") if word.strip()]
     if not all(map(is_number, words)):
@@ -181,18 +130,7 @@ def read_identities(file: Path) -> list[int]:
 
 
 def read_labelled_paths(root: Path, name: str) -> list[tuple[Path, int]]:
-    """Read a file whose lines are ``path label``.
-
-    Args:
-        root: folder of the data set, to which the paths are relative.
-        name: of the file in it.
-
-    Returns:
-        Paths and labels in the order of the file; nobody looked whether the paths exist.
-
-    Raises:
-        ValueError: when a line is something else, as an absolute path is, or there is none.
-    """
+    """Read a file below the folder `root` whose lines are ``path label``; nobody looked whether the paths exist."""
     file = root / name
     lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     pairs = [line.strip().rsplit(maxsplit=1) for line in lines if line.strip()]
@@ -209,14 +147,7 @@ def read_labelled_paths(root: Path, name: str) -> list[tuple[Path, int]]:
 
 
 def is_number(text: str) -> bool:
-    """Tell whether a text is made of the digits 0 to 9 alone.
-
-    Args:
-        text: any.
-
-    Returns:
-        False also for an empty text, and for a number that 64 bits cannot hold.
-    """
+    """Tell whether a text is made of the digits 0 to 9 alone, and is a number that 64 bits can hold."""
     return text.isascii() and text.isdecimal() and len(text) < 19
 
 

@@ -43,14 +43,7 @@ class Source(NamedTuple):
 
 
 def describe_source(source: Source) -> dict[str, Any]:
-    """Name what determines the numbers: the images by what they are, wherever their folder lies.
-
-    Args:
-        source: any.
-
-    Returns:
-        The options that the data set has, JSON values.
-    """
+    """Name what determines the numbers, in JSON values: the images by what they are, wherever their folder lies."""
     names = {"sysu": ("gallery", "mode", "shots"), "regdb": ("split", "direction"), "llcm": ("direction", "roles")}
     chosen = ("data_set", *names[source.data_set], "validate")
     return {"files": _fingerprint(source), **{name: getattr(source, name) for name in chosen}}
@@ -58,17 +51,7 @@ def describe_source(source: Source) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def list_source(source: Source) -> Listing:
-    """List the images of a data set with its protocol; none is read yet.
-
-    Args:
-        source: see there.
-
-    Returns:
-        The listing.
-
-    Raises:
-        OSError, ValueError: one sentence, when the folder is not laid out as it should be.
-    """
+    """List the images of a data set with its protocol; none is read yet."""
     root = source.root
     if source.data_set == "sysu":
         part: Literal["train", "trainval"] = "train" if source.validate else "trainval"
@@ -92,10 +75,6 @@ def read_source(source: Source, size: tuple[int, int], cache: Path | None) -> Da
 
     Returns:
         The data set; nobody writes into it.
-
-    Raises:
-        ImageError: when images are missing or cannot be read; they are counted and the first are named.
-        OSError, ValueError: one sentence, when the folder is not laid out as it should be.
     """
     speaks = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts, the first one
     return load_dataset(list_source(source), size, cache=cache, progress=speaks and sys.stderr.isatty())

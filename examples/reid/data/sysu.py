@@ -83,19 +83,7 @@ def read_images(root: Path, split: Split) -> ImageList:
 
 
 def missing_images(root: Path, images: ImageList, split: Split) -> list[Path]:
-    """Compare a split with the permutations of the data set, which tell how many images each folder has.
-
-    Args:
-        root: folder of the data set.
-        images: from `read_images`.
-        split: which one.
-
-    Returns:
-        The images that should be there and are not; none where the data set has no ``exp/rand_perm_cam.mat``.
-
-    Raises:
-        ValueError: when that file holds something else.
-    """
+    """Name the images that `exp/rand_perm_cam.mat`, if there is one, counts for a split and `images` does not hold."""
     found: dict[tuple[int, int], set[int]] = {}
     for identity, camera, number in np.stack(images[1:4], axis=1).tolist():
         found.setdefault((camera, identity), set()).add(number)
@@ -110,17 +98,7 @@ def missing_images(root: Path, images: ImageList, split: Split) -> list[Path]:
 
 
 def read_permutations(root: Path) -> dict[tuple[int, int], NDArray[np.int64]] | None:
-    """Read which images the official protocol puts into the gallery.
-
-    Args:
-        root: folder of the data set.
-
-    Returns:
-        See `read_permutation_file`. None where the data set has no `exp/rand_perm_cam.mat`.
-
-    Raises:
-        ValueError: when the file holds something else.
-    """
+    """Read the permutations of a data set, see `read_permutation_file`; None where it has none."""
     file = root / _PERMUTATIONS
     return read_permutation_file(file) if file.is_file() else None
 

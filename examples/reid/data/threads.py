@@ -15,17 +15,10 @@ Result = TypeVar("Result")
 
 
 def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Call a function on every item, on several at a time.
+    """Call a function on every item, on several at a time, and give the results in the order of the items.
 
     This makes sense where the time goes into code that leaves the interpreter's lock: decoders, large arrays, disks.
     Whoever stops taking results, or is interrupted, stops the calls too.
-
-    Args:
-        function: may be called in any thread.
-        items: its arguments.
-
-    Returns:
-        The results, in the order of the items.
     """
     items = iter(items)
     with ThreadPoolExecutor() as pool:

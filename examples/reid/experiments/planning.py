@@ -46,19 +46,7 @@ class Plan(NamedTuple):
 
 
 def prepare(chosen: argparse.Namespace, folder: Path, ranks: Ranks) -> Plan:
-    """Make or look through the data, and everything else that can be refused before training.
-
-    Args:
-        chosen: from `reid.experiments.arguments.parse`.
-        folder: of the results.
-        ranks: this process among those that train each model.
-
-    Returns:
-        The plan.
-
-    Raises:
-        RefusedError: one sentence.
-    """
+    """Make or look through the data, and everything else that can be refused before training, by a `RefusedError`."""
     methods, results = methods_of(chosen), folder / "results.json"
     if len(methods) > 1 and results.exists() and not chosen.resume:
         raise RefusedError(f"{results} holds an ablation already: go on with --resume, or give another --name.")
@@ -75,15 +63,7 @@ def prepare(chosen: argparse.Namespace, folder: Path, ranks: Ranks) -> Plan:
 
 
 def title_of(method: str, settings: Settings) -> str:
-    """Name a row of the table.
-
-    Args:
-        method: a name in `METHODS`.
-        settings: tell whether the epoch was chosen on the test set, which stands in the row.
-
-    Returns:
-        The title.
-    """
+    """Name a row of the table; that the epoch was chosen on the test set stands in it."""
     return METHODS[method].title + (" [epoch chosen on TEST]" if settings.select == "test" else "")
 
 

@@ -55,15 +55,7 @@ class Task(NamedTuple):
 
 
 def describe(settings: Settings, methods: list[str]) -> dict[str, Any]:
-    """List everything beside the seed that determines the numbers.
-
-    Args:
-        settings: of all models alike.
-        methods: names in `METHODS`.
-
-    Returns:
-        JSON values.
-    """
+    """List everything beside the seed that determines the numbers, as JSON values."""
     described = settings._asdict()
     training = described.pop("training")._asdict()
     schedule, augmentation = training.pop("schedule")._asdict(), training.pop("augmentation")._asdict()

@@ -81,14 +81,7 @@ def make_synthetic_sysu(
 
 
 def draw_cameras(seed: int) -> dict[int, Camera]:
-    """Draw the six cameras of a data set.
-
-    Args:
-        seed: of the data set.
-
-    Returns:
-        The cameras by their numbers, 1 to 6; 2 and 3 share a place.
-    """
+    """Draw the six cameras of the data set with this seed, by their numbers; 2 and 3 share a place."""
     return {
         camera: draw_camera(
             generator(seed, _CAMERA_STREAM, camera),
