@@ -87,20 +87,13 @@ def list_sysu(
 
 
 def list_regdb(root: Path, split: int, direction: Direction, *, validation: int = 0) -> Listing:
-    """List a data set in the layout of RegDB.
+    """List a data set in the layout of RegDB; see `list_sysu`.
 
     Args:
         root: folder of the data set.
         split: 1 to 10; published numbers are means over ten models, one for each split.
         direction: which modality asks.
         validation: number of training identities to validate on instead; RegDB has none of its own. Default: 0.
-
-    Returns:
-        The images and the trials.
-
-    Raises:
-        OSError, ValueError: one sentence, when the folder is not laid out as it should be, images are missing, or
-            the lists contradict each other.
     """
 
     def hold(images: ImageList) -> HeldOutList:
@@ -111,20 +104,13 @@ def list_regdb(root: Path, split: int, direction: Direction, *, validation: int 
 
 
 def list_llcm(root: Path, direction: Direction, roles: Roles = "named", *, validation: int = 0) -> Listing:
-    """List a data set in the layout of LLCM.
+    """List a data set in the layout of LLCM; see `list_sysu`.
 
     Args:
         root: folder of the data set.
         direction: which modality asks.
         roles: see `llcm_trials`.
         validation: number of training identities to validate on instead; LLCM has none of its own. Default: 0.
-
-    Returns:
-        The images and the trials.
-
-    Raises:
-        OSError, ValueError: one sentence, when the folder is not laid out as it should be, images are missing, or
-            the lists contradict each other.
     """
 
     def hold(images: ImageList) -> HeldOutList:

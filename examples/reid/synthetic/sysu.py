@@ -53,9 +53,7 @@ def make_synthetic_sysu(
 
     Args:
         root: folder of the data set.
-        train: number of training identities.
-        val: number of validation identities; the field trains on both kinds.
-        test: number of test identities.
+        train, val, test: numbers of identities; the field trains on the first two.
         seed: of every random number.
         size: (height, width) of the images in pixels.
         images_per_camera: least number of images of an identity under a camera; ten-shot needs 10.
