@@ -9,6 +9,7 @@ docs/evaluation.md tells what the files hold and what the protocols do.
 # ruff: noqa: T201  a script prints
 
 import argparse
+import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,6 +50,9 @@ class Scored(NamedTuple):
     rule: str
     """What the CMC ranks."""
     files: tuple[Path, ...]
+    split: int | str
+    """Of RegDB; where it is not known, a hash of the features."""
+    remarks: tuple[str, ...]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         torch.zeros(1, device=chosen.device)
         scored = [score(chosen, path) for path in chosen.features or chosen.checkpoint]
+        refuse_repeated(scored)
         trials = tuple(trial for one in scored for trial in one.trials)
         provenance, table = provenance_of(chosen, scored, len(trials)), table_of(scored)
         if chosen.json is not None:
@@ -71,6 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, RuntimeError, AssertionError, ValueError) as error:
         print(f"evaluate: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    for remark in dict.fromkeys(remark for one in scored for remark in one.remarks):
+        print(remark)
     print(f"{headline(provenance, trials)}\n\n{table}")
     return 0
 
@@ -91,7 +98,24 @@ def score(chosen: argparse.Namespace, path: Path) -> Scored:
     features = images.features.to(chosen.device)
     scores = evaluate_trials(features, trials, metric=chosen.metric, reranking=reranking)
     title = chosen.name if path.is_dir() else path.stem
-    return Scored(title, path, scores, trials.rule.level, images.files)
+    split = images.split or hashlib.sha256(features.cpu().numpy().tobytes()).hexdigest()
+    return Scored(title, path, scores, trials.rule.level, images.files, split, images.remarks)
+
+
+def refuse_repeated(scored: Sequence[Scored]) -> None:
+    """Refuse one split twice: its mean with itself is no mean of two.
+
+    Args:
+        scored: everything that was scored.
+
+    Raises:
+        ValueError: naming two paths.
+    """
+    first: dict[int | str, Path] = {}
+    for one in scored:
+        if one.split in first:
+            raise ValueError(f"{first[one.split]} and {one.path} are of one split; give one path for each split.")
+        first[one.split] = one.path
 
 
 def load(chosen: argparse.Namespace, path: Path) -> LabelledFeatures:

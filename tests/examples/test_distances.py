@@ -90,6 +90,21 @@ def test_tiles_and_blocks_do_not_change_exact_distances(
     assert torch.equal(distances(query, gallery, metric), expected)
 
 
+@pytest.mark.parametrize("offset", [1e4, -1e6])
+@pytest.mark.parametrize("stray", [0.0, 1e8])
+def test_euclidean_distance_keeps_its_digits_under_a_common_offset(offset: float, stray: float) -> None:
+    query, gallery = (part + offset for part in features(40, 60, 16))
+    gallery[0] += stray  # what is taken off must not be that of one image
+    expected = (query[:, None] - gallery).norm(dim=2)
+    torch.testing.assert_close(distances(query, gallery, "euclidean"), expected, rtol=1e-12, atol=0)
+
+
+def test_common_offset_keeps_exact_ties() -> None:
+    query, gallery = (part.sign() for part in features(40, 301, 12))
+    moved = distances(query + 3e4, gallery + 3e4, "euclidean")
+    assert torch.equal(moved, distances(query, gallery, "euclidean"))
+
+
 def test_an_image_is_at_no_distance_from_itself() -> None:
     query, _ = features(20, 1, 64)
     assert distances(query, query, "euclidean").diagonal().max() < 1e-6

@@ -68,7 +68,7 @@ def open_csv(path: Path, *, done: int) -> Callable[[Epoch], None]:
         except OSError as error:
             raise NotWrittenError(
                 f"{path} could not be written ({error.strerror}), the last checkpoint is whole: "
-                "make room, and go on with the same command and --resume."
+                "make room, and go on with the same command, a training with --resume."
             ) from error
 
     return write
