@@ -19,17 +19,17 @@ import torch
 
 from reid.data.sysu import read_permutation_file
 from reid.evaluation.reranking import Reranking
-from reid.evaluation.saved_features import (
+from reid.evaluation.scores import Scores, average
+from reid.experiments.checkpoint_features import extract_features
+from reid.experiments.evaluation_arguments import parse
+from reid.experiments.results import Provenance, Row, Run, sha256, text_table, write_evaluation
+from reid.experiments.saved_features import (
     LabelledFeatures,
     read_mat_features,
     read_npz_features,
     read_test_identities,
     with_identities,
 )
-from reid.evaluation.scores import Scores, average
-from reid.experiments.checkpoint_features import extract_features
-from reid.experiments.evaluation_arguments import parse
-from reid.experiments.results import Provenance, Row, Run, sha256, text_table, write_evaluation
 from reid.protocols import Trials, evaluate_trials, llcm_trials, regdb_trials, sysu_trials
 from reid.protocols.sysu import SYSU_GALLERY_CAMERAS, SYSU_QUERY_CAMERAS
 

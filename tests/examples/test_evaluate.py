@@ -22,7 +22,6 @@ from reid.evaluation.reranking import Reranking
 from reid.evaluation.scores import average
 from reid.experiments.results import sha256, versions
 from reid.network.extraction import extract_embeddings
-from reid.network.flip import FlipAveraged
 from reid.network.model import TwoStreamNetwork
 from reid.protocols import evaluate_trials, llcm_trials, regdb_trials, sysu_trials
 from reid.synthetic.regdb import make_synthetic_regdb
@@ -225,8 +224,7 @@ def test_checkpoint_is_scored_on_the_test_images(
     content = scored(tmp_path / "o.json", "sysu", *options)
     listed = read_images(root, "test")
     images = load_images(listed.paths, (32, 16), progress=False)
-    model = FlipAveraged(network) if flip else network
-    features = extract_embeddings(model, images, torch.from_numpy(listed.modalities))
+    features = extract_embeddings(network, images, torch.from_numpy(listed.modalities), flip=flip)
     trials = sysu_trials(listed.identities, listed.cameras, listed.numbers, gallery="agw")
     assert [content[name] for name in NAMES] == means(features, trials)
     assert content["provenance"]["flip"] is flip

@@ -1,4 +1,4 @@
-"""Tests of reid.evaluation.saved_features: files written by numpy and scipy, whole and damaged."""
+"""Tests of reid.experiments.saved_features: files written by numpy and scipy, whole and damaged."""
 
 import math
 import re
@@ -13,7 +13,7 @@ import torch
 
 from examples.look_alike import look_alike
 from examples.saved_look_alike import write_look_alike
-from reid.evaluation.saved_features import read_mat_features, read_npz_features, read_test_identities, with_identities
+from reid.experiments.saved_features import read_mat_features, read_npz_features, read_test_identities, with_identities
 
 ALL = ("identities", "cameras", "numbers", "modalities")
 

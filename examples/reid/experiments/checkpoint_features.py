@@ -8,9 +8,8 @@ import torch
 
 from reid.data.images import load_images
 from reid.data.reading import DataSetName, Source, list_source
-from reid.evaluation.saved_features import LabelledFeatures
+from reid.experiments.saved_features import LabelledFeatures
 from reid.network.extraction import extract_embeddings
-from reid.network.flip import FlipAveraged
 from reid.network.model import TwoStreamNetwork
 from reid.training.checkpoint import read_checkpoint
 
@@ -50,10 +49,7 @@ def extract_features(
     listing = list_source(Source(root, data_set, gallery="agw", split=split or 1))
     listed = listing.test.images
     images = load_images(listed.paths, size, progress=sys.stderr.isatty())
-    network = network.to(device)
-    embeddings = extract_embeddings(
-        FlipAveraged(network) if flip else network, images, torch.from_numpy(listed.modalities)
-    )
+    embeddings = extract_embeddings(network.to(device), images, torch.from_numpy(listed.modalities), flip=flip)
     return LabelledFeatures(
         embeddings.to(device), *listed[1:], files=(checkpoint,), split=split, remarks=listing.remarks
     )
