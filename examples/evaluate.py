@@ -83,15 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def score(chosen: argparse.Namespace, path: Path) -> Scored:
-    """Score one file or folder of features, or one checkpoint.
-
-    Args:
-        chosen: from `parse`.
-        path: of the features or the checkpoint.
-
-    Returns:
-        The scores of each trial.
-    """
+    """Score one file or folder of features, or one checkpoint."""
     images = load(chosen, path)
     trials = trials_of(chosen, images)
     reranking = Reranking(chosen.k1, chosen.k2, chosen.weight) if chosen.rerank else None
@@ -103,14 +95,7 @@ def score(chosen: argparse.Namespace, path: Path) -> Scored:
 
 
 def refuse_repeated(scored: Sequence[Scored]) -> None:
-    """Refuse one split twice: its mean with itself is no mean of two.
-
-    Args:
-        scored: everything that was scored.
-
-    Raises:
-        ValueError: naming two paths.
-    """
+    """Refuse one split twice: its mean with itself is no mean of two."""
     first: dict[int | str, Path] = {}
     for one in scored:
         if one.split in first:
@@ -119,15 +104,7 @@ def refuse_repeated(scored: Sequence[Scored]) -> None:
 
 
 def load(chosen: argparse.Namespace, path: Path) -> LabelledFeatures:
-    """Read features, or extract them.
-
-    Args:
-        chosen: from `parse`.
-        path: of the features or the checkpoint.
-
-    Returns:
-        The features of the test images.
-    """
+    """Read features, or extract them."""
     if chosen.checkpoint is not None:
         return extract_features(path, chosen.data, chosen.data_set, flip=chosen.flip, device=chosen.device)
     if path.is_dir() and chosen.name is None:
@@ -149,15 +126,7 @@ def load(chosen: argparse.Namespace, path: Path) -> LabelledFeatures:
 
 
 def trials_of(chosen: argparse.Namespace, images: LabelledFeatures) -> Trials:
-    """Apply the protocol that was chosen.
-
-    Args:
-        chosen: from `parse`.
-        images: of the test split.
-
-    Returns:
-        The trials.
-    """
+    """Apply the protocol that was chosen."""
     if chosen.data_set == "regdb":
         return regdb_trials(images.identities, images.modalities, direction=chosen.direction)
     arrays = (images.identities, images.cameras)
@@ -175,14 +144,7 @@ def trials_of(chosen: argparse.Namespace, images: LabelledFeatures) -> Trials:
 
 
 def permutation_file(chosen: argparse.Namespace) -> Path | None:
-    """Find the file that tells the galleries of SYSU-MM01.
-
-    Args:
-        chosen: from `parse`.
-
-    Returns:
-        The file, or None where the protocol needs none.
-    """
+    """Find the file that tells the galleries of SYSU-MM01."""
     if chosen.protocol != "official":
         return None
     if chosen.exp is None and chosen.data is None:
@@ -194,16 +156,7 @@ def permutation_file(chosen: argparse.Namespace) -> Path | None:
 
 
 def provenance_of(chosen: argparse.Namespace, scored: Sequence[Scored], num_trials: int) -> Provenance:
-    """Say how the numbers were made.
-
-    Args:
-        chosen: from `parse`.
-        scored: everything that was scored.
-        num_trials: of all of them together.
-
-    Returns:
-        The provenance.
-    """
+    """Say how the numbers were made."""
     permutations = permutation_file(chosen)
     files = [file for one in scored for file in one.files] + ([permutations] if permutations else [])
     return Provenance(
@@ -226,14 +179,7 @@ def provenance_of(chosen: argparse.Namespace, scored: Sequence[Scored], num_tria
 
 
 def table_of(scored: Sequence[Scored]) -> str:
-    """Lay the scores out as papers do, and below several models their mean.
-
-    Args:
-        scored: everything that was scored.
-
-    Returns:
-        Lines joined by newlines.
-    """
+    """Lay the scores out as papers do, and below several models their mean."""
     distinct = len({one.title for one in scored}) == len(scored)
     rows = [Row(one.title if distinct else one.path.as_posix(), (Run(0, one.trials),)) for one in scored]
     if len(scored) > 1:
@@ -242,15 +188,7 @@ def table_of(scored: Sequence[Scored]) -> str:
 
 
 def headline(provenance: Provenance, trials: Sequence[Scores]) -> str:
-    """Tell in two lines what the numbers are.
-
-    Args:
-        provenance: of the scores.
-        trials: the scores.
-
-    Returns:
-        Lines joined by newlines.
-    """
+    """Tell in two lines what the numbers are."""
     what = {
         "search": provenance.mode,
         "shots": provenance.shots,
