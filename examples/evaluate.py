@@ -9,6 +9,7 @@ docs/evaluation.md tells what the files hold and what the protocols do.
 # ruff: noqa: T201  a script prints
 
 import argparse
+import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,17 +19,17 @@ import torch
 
 from reid.data.sysu import read_permutation_file
 from reid.evaluation.reranking import Reranking
-from reid.evaluation.saved_features import (
+from reid.evaluation.scores import Scores, average
+from reid.experiments.checkpoint_features import extract_features
+from reid.experiments.evaluation_arguments import parse
+from reid.experiments.results import Provenance, Row, Run, sha256, text_table, write_evaluation
+from reid.experiments.saved_features import (
     LabelledFeatures,
     read_mat_features,
     read_npz_features,
     read_test_identities,
     with_identities,
 )
-from reid.evaluation.scores import Scores, average
-from reid.experiments.checkpoint_features import extract_features
-from reid.experiments.evaluation_arguments import parse
-from reid.experiments.results import Provenance, Row, Run, sha256, text_table, write_evaluation
 from reid.protocols import Trials, evaluate_trials, llcm_trials, regdb_trials, sysu_trials
 from reid.protocols.sysu import SYSU_GALLERY_CAMERAS, SYSU_QUERY_CAMERAS
 
@@ -49,6 +50,9 @@ class Scored(NamedTuple):
     rule: str
     """What the CMC ranks."""
     files: tuple[Path, ...]
+    split: int | str
+    """Of RegDB; where it is not known, a hash of the features."""
+    remarks: tuple[str, ...]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         torch.zeros(1, device=chosen.device)
         scored = [score(chosen, path) for path in chosen.features or chosen.checkpoint]
+        refuse_repeated(scored)
         trials = tuple(trial for one in scored for trial in one.trials)
         provenance, table = provenance_of(chosen, scored, len(trials)), table_of(scored)
         if chosen.json is not None:
@@ -71,39 +76,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, RuntimeError, AssertionError, ValueError) as error:
         print(f"evaluate: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    for remark in dict.fromkeys(remark for one in scored for remark in one.remarks):
+        print(remark)
     print(f"{headline(provenance, trials)}\n\n{table}")
     return 0
 
 
 def score(chosen: argparse.Namespace, path: Path) -> Scored:
-    """Score one file or folder of features, or one checkpoint.
-
-    Args:
-        chosen: from `parse`.
-        path: of the features or the checkpoint.
-
-    Returns:
-        The scores of each trial.
-    """
+    """Score one file or folder of features, or one checkpoint."""
     images = load(chosen, path)
     trials = trials_of(chosen, images)
     reranking = Reranking(chosen.k1, chosen.k2, chosen.weight) if chosen.rerank else None
     features = images.features.to(chosen.device)
     scores = evaluate_trials(features, trials, metric=chosen.metric, reranking=reranking)
     title = chosen.name if path.is_dir() else path.stem
-    return Scored(title, path, scores, trials.rule.level, images.files)
+    split = images.split or hashlib.sha256(features.cpu().numpy().tobytes()).hexdigest()
+    return Scored(title, path, scores, trials.rule.level, images.files, split, images.remarks)
+
+
+def refuse_repeated(scored: Sequence[Scored]) -> None:
+    """Refuse one split twice: its mean with itself is no mean of two."""
+    first: dict[int | str, Path] = {}
+    for one in scored:
+        if one.split in first:
+            raise ValueError(f"{first[one.split]} and {one.path} are of one split; give one path for each split.")
+        first[one.split] = one.path
 
 
 def load(chosen: argparse.Namespace, path: Path) -> LabelledFeatures:
-    """Read features, or extract them.
-
-    Args:
-        chosen: from `parse`.
-        path: of the features or the checkpoint.
-
-    Returns:
-        The features of the test images.
-    """
+    """Read features, or extract them."""
     if chosen.checkpoint is not None:
         return extract_features(path, chosen.data, chosen.data_set, flip=chosen.flip, device=chosen.device)
     if path.is_dir() and chosen.name is None:
@@ -125,15 +126,7 @@ def load(chosen: argparse.Namespace, path: Path) -> LabelledFeatures:
 
 
 def trials_of(chosen: argparse.Namespace, images: LabelledFeatures) -> Trials:
-    """Apply the protocol that was chosen.
-
-    Args:
-        chosen: from `parse`.
-        images: of the test split.
-
-    Returns:
-        The trials.
-    """
+    """Apply the protocol that was chosen."""
     if chosen.data_set == "regdb":
         return regdb_trials(images.identities, images.modalities, direction=chosen.direction)
     arrays = (images.identities, images.cameras)
@@ -151,14 +144,7 @@ def trials_of(chosen: argparse.Namespace, images: LabelledFeatures) -> Trials:
 
 
 def permutation_file(chosen: argparse.Namespace) -> Path | None:
-    """Find the file that tells the galleries of SYSU-MM01.
-
-    Args:
-        chosen: from `parse`.
-
-    Returns:
-        The file, or None where the protocol needs none.
-    """
+    """Find the file that tells the galleries of SYSU-MM01."""
     if chosen.protocol != "official":
         return None
     if chosen.exp is None and chosen.data is None:
@@ -170,16 +156,7 @@ def permutation_file(chosen: argparse.Namespace) -> Path | None:
 
 
 def provenance_of(chosen: argparse.Namespace, scored: Sequence[Scored], num_trials: int) -> Provenance:
-    """Say how the numbers were made.
-
-    Args:
-        chosen: from `parse`.
-        scored: everything that was scored.
-        num_trials: of all of them together.
-
-    Returns:
-        The provenance.
-    """
+    """Say how the numbers were made."""
     permutations = permutation_file(chosen)
     files = [file for one in scored for file in one.files] + ([permutations] if permutations else [])
     return Provenance(
@@ -202,14 +179,7 @@ def provenance_of(chosen: argparse.Namespace, scored: Sequence[Scored], num_tria
 
 
 def table_of(scored: Sequence[Scored]) -> str:
-    """Lay the scores out as papers do, and below several models their mean.
-
-    Args:
-        scored: everything that was scored.
-
-    Returns:
-        Lines joined by newlines.
-    """
+    """Lay the scores out as papers do, and below several models their mean."""
     distinct = len({one.title for one in scored}) == len(scored)
     rows = [Row(one.title if distinct else one.path.as_posix(), (Run(0, one.trials),)) for one in scored]
     if len(scored) > 1:
@@ -218,15 +188,7 @@ def table_of(scored: Sequence[Scored]) -> str:
 
 
 def headline(provenance: Provenance, trials: Sequence[Scores]) -> str:
-    """Tell in two lines what the numbers are.
-
-    Args:
-        provenance: of the scores.
-        trials: the scores.
-
-    Returns:
-        Lines joined by newlines.
-    """
+    """Tell in two lines what the numbers are."""
     what = {
         "search": provenance.mode,
         "shots": provenance.shots,

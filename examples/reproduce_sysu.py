@@ -112,15 +112,7 @@ def conclude(plan: Plan, folder: Path, *, report: bool) -> None:
 
 
 def rows_of(runs: Mapping[tuple[str, int], Run], settings: Settings) -> list[Row]:
-    """Sort runs into rows, in the order in which the methods build on each other.
-
-    Args:
-        runs: by the title of the row and the seed.
-        settings: see `title_of`.
-
-    Returns:
-        A row for each method that has a run.
-    """
+    """Sort runs, by title and seed, into rows in the order in which the methods build on each other."""
     titles = [title_of(method, settings) for method in METHODS]
     rows = [Row(title, tuple(runs[key] for key in sorted(runs) if key[0] == title)) for title in titles]
     return [row for row in rows if row.runs]

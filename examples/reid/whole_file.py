@@ -1,9 +1,16 @@
 """Replaces a file at once: a reader, a power cut or a full disk never leaves half of it."""
 
+import errno
 import os
+import secrets
+import shutil
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 __all__ = ["NotWrittenError", "write_whole"]
+
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class NotWrittenError(OSError):
@@ -13,34 +20,54 @@ class NotWrittenError(OSError):
 def write_whole(path: Path, content: bytes | bytearray | memoryview) -> None:
     """Write bytes aside, wait until the disk has them, and rename.
 
+    Every call writes aside under a name of its own, so that processes may write one file: the last one wins. A
+    process that is killed meanwhile leaves ``NAME.….partial``, which nobody reads.
+
     Args:
-        path: of the file, replaced when it exists; missing folders are made.
+        path: of the file, replaced when it exists; missing folders are made. Where it is a symbolic link, the file
+            that it leads to is replaced.
         content: all of it.
 
     Raises:
-        NotWrittenError: when the disk is full or refuses; an old file stays as it is.
+        NotWrittenError: when the disk is full or refuses, or a folder or a device has the name; an old file stays
+            as it is.
     """
-    aside = path.with_name(path.name + ".partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())  # a name must not come to the disk before the bytes that it names
-        aside.replace(path)
-        _flush_folder(path.parent)
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "a folder or a device has this name")
+        target = Path(os.path.realpath(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _replace(target, content)
     except OSError as error:
-        aside.unlink(missing_ok=True)  # on a full disk its bytes are needed
+        advice = (
+            "make room, and go on with the same command, a training with --resume"
+            if error.errno in _NO_ROOM
+            else "give a file that can be written"
+        )
         raise NotWrittenError(
-            f"{path} could not be written ({error.strerror or error}), what was there before is whole: "
-            "make room, and go on with the same command and --resume."
+            f"{path} could not be written ({error.strerror or error}), what was there before is whole: {advice}."
         ) from error
 
 
-def _flush_folder(folder: Path) -> None:
-    """Let the disk know the new name too; where folders cannot be opened, the system does it in its own time."""
-    if os.name != "posix":
-        return
+def _replace(target: Path, content: bytes | bytearray | memoryview) -> None:
+    aside = target.with_name(f"{target.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with aside.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # a name must not come to the disk before the bytes that it names
+        if target.exists():
+            shutil.copymode(target, aside)
+        aside.replace(target)
+    finally:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)  # on a full disk its bytes are needed
+    with suppress(OSError):  # where folders cannot be flushed, the system does it in its own time
+        _flush(target.parent)
+
+
+def _flush(folder: Path) -> None:
+    """Let the disk know the new name too."""
     number = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(number)

@@ -1,11 +1,13 @@
-"""Tests of checkpoint, whole_file and randomness: what is on the disk is whole, or the old one."""
+"""Tests of checkpoint and randomness: what is on the disk is whole, or the old one, or refused."""
 
 import errno
 import io
 import os
+import pickle
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from reid.training.checkpoint import (
     load_checkpoint,
     read_checkpoint,
     save_checkpoint,
+    write_checkpoint,
 )
 from reid.training.randomness import deterministic_algorithms, random_states, restore_random_states, seed_everything
 from reid.whole_file import NotWrittenError, write_whole
@@ -40,7 +43,7 @@ def no_room_for_bytes(patch: pytest.MonkeyPatch) -> None:
     original = Path.open
 
     def opened(path: Path, mode: str = "r", **keywords: object) -> object:
-        if mode != "wb":
+        if mode != "xb":
             return original(path, mode, **keywords)  # type: ignore[call-overload]
         path.touch()
         return FullFile()
@@ -87,20 +90,70 @@ def test_file_is_flushed_before_it_gets_its_name(tmp_path: Path, monkeypatch: py
     assert (tmp_path / "file").read_bytes() == b"content"
 
 
-@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04", b"no checkpoint at all"])
-def test_damaged_checkpoint_is_refused_in_a_sentence(tmp_path: Path, damage: bytes) -> None:
+def saved_state(path: Path) -> bytes:
+    save_checkpoint(path, small_state(), 3, {"steps": 10})
+    return path.read_bytes()
+
+
+def test_whatever_bit_is_flipped_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "state.pt"
-    path.write_bytes(damage)
-    with pytest.raises(ResumeError, match=r"state\.pt is not a whole checkpoint .* without --resume"):
+    whole = saved_state(path)
+    for place in [*range(0, len(whole), 37), *range(len(whole) - 70, len(whole))]:
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        with pytest.raises(
+            ResumeError, match=r"state\.pt is not a whole checkpoint .*: start anew without --resume\.$"
+        ):
+            load_checkpoint(path, small_state(), {})
+
+
+@pytest.mark.parametrize("length", [0, 1, 63, 64, 65, 1000, -1, -64, -90])
+def test_cut_file_is_refused(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "state.pt"
+    path.write_bytes(saved_state(path)[:length])
+    with pytest.raises(ResumeError, match="is not a whole checkpoint"):
+        read_checkpoint(path, "copy it again")
+
+
+@pytest.mark.parametrize("damage", [bytes(5000), b"PK\x03\x04", b"no checkpoint at all", pickle.dumps({"step": 3})])
+def test_file_of_something_else_is_refused(tmp_path: Path, damage: bytes) -> None:
+    (tmp_path / "state.pt").write_bytes(damage)
+    with pytest.raises(ResumeError, match=r"which holds the step, the options .* a checksum .*: copy it again\.$"):
+        read_checkpoint(tmp_path / "state.pt", "copy it again")
+
+
+@pytest.mark.parametrize("content", [torch.ones(3), {"step": 3}, {"step": 3, "options": {}, "model": {}}])
+def test_other_files_of_torch_are_no_checkpoints(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "other.pt")
+    with pytest.raises(ResumeError, match="is not a whole checkpoint"):
+        read_checkpoint(tmp_path / "other.pt", "copy it again")
+
+
+@pytest.mark.parametrize("changed", [{"step": None}, {"options": None}, {"options": [1]}, {"model": None}, {}])
+def test_parts_of_a_checkpoint_have_their_types(tmp_path: Path, changed: dict[str, Any]) -> None:
+    content = {"step": 3, "options": {}, "model": {}} | changed
+    write_checkpoint(tmp_path / "state.pt", content)
+    if not changed:
+        assert read_checkpoint(tmp_path / "state.pt", "copy it again") == content
+        return
+    with pytest.raises(ResumeError, match="is not a whole checkpoint"):
+        read_checkpoint(tmp_path / "state.pt", "copy it again")
+
+
+@pytest.mark.parametrize("part", ["model", "optimizer", "generator", "random"])
+@pytest.mark.parametrize("value", [{}, [1], 3, torch.ones(2)])
+def test_part_that_does_not_fit_the_training_is_refused(tmp_path: Path, part: str, value: object) -> None:
+    path = tmp_path / "state.pt"
+    saved_state(path)
+    write_checkpoint(path, {**read_checkpoint(path, ""), part: value})
+    with pytest.raises(ResumeError, match="is not a whole checkpoint"):
         load_checkpoint(path, small_state(), {})
 
 
-def test_other_files_of_torch_are_no_checkpoints(tmp_path: Path) -> None:
-    torch.save(torch.ones(3), tmp_path / "tensor.pt")
-    torch.save({"step": 3}, tmp_path / "part.pt")
-    for name in ("tensor.pt", "part.pt"):
-        with pytest.raises(ResumeError, match="is not a whole checkpoint"):
-            read_checkpoint(tmp_path / name)
+def test_file_with_its_checksum_is_still_one_of_torch(tmp_path: Path) -> None:
+    saved_state(tmp_path / "state.pt")
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["options"] == {"steps": 10}
 
 
 def test_checkpoint_of_other_options_is_refused_by_name(tmp_path: Path) -> None:

@@ -67,6 +67,21 @@ def test_equal_gallery_images_are_equally_far_to_the_last_bit(metric: Metric, qu
     assert torch.equal(distance, distance[:, :1].expand(-1, 301))
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("block", [1, 50, 1 << 20])
+def test_repeated_rows_are_those_of_a_plain_loop(
+    dtype: torch.dtype, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "_BLOCK_ELEMENTS", block)
+    gallery = torch.randint(-1, 2, (200, 4), generator=torch.Generator().manual_seed(0)).to(dtype) / 3
+    gallery[gallery == 0] *= -1  # both zeros are equal
+    rows = gallery.tolist()
+    first = [rows.index(row) for row in rows]
+    prepared = prepare_gallery(gallery, "cosine")
+    assert prepared.repeated.tolist() == [place for place in range(200) if first[place] != place]
+    assert prepared.originals.tolist() == [first[place] for place in prepared.repeated.tolist()]
+
+
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_features_of_few_bits_have_exact_ties(metric: Metric) -> None:
     # Signs: the squared distance of two rows is 4 times the number of places where they differ, and so is the angle.
@@ -88,6 +103,21 @@ def test_tiles_and_blocks_do_not_change_exact_distances(
     monkeypatch.setattr(room, "_TILE_ROWS", 1)
     monkeypatch.setattr(room, "_BLOCK_ELEMENTS", block)
     assert torch.equal(distances(query, gallery, metric), expected)
+
+
+@pytest.mark.parametrize("offset", [1e4, -1e6])
+@pytest.mark.parametrize("stray", [0.0, 1e8])
+def test_euclidean_distance_keeps_its_digits_under_a_common_offset(offset: float, stray: float) -> None:
+    query, gallery = (part + offset for part in features(40, 60, 16))
+    gallery[0] += stray  # what is taken off must not be that of one image
+    expected = (query[:, None] - gallery).norm(dim=2)
+    torch.testing.assert_close(distances(query, gallery, "euclidean"), expected, rtol=1e-12, atol=0)
+
+
+def test_common_offset_keeps_exact_ties() -> None:
+    query, gallery = (part.sign() for part in features(40, 301, 12))
+    moved = distances(query + 3e4, gallery + 3e4, "euclidean")
+    assert torch.equal(moved, distances(query, gallery, "euclidean"))
 
 
 def test_an_image_is_at_no_distance_from_itself() -> None:

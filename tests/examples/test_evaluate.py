@@ -1,6 +1,7 @@
 """Tests of the script examples/evaluate.py: official numbers through the command line, and what it refuses."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -15,15 +16,17 @@ import evaluate
 from examples.look_alike import look_alike
 from examples.saved_look_alike import Folders, write_look_alike
 from reid.data.images import load_images
+from reid.data.reading import Source, list_source
 from reid.data.sysu import read_images
 from reid.evaluation.reranking import Reranking
 from reid.evaluation.scores import average
 from reid.experiments.results import sha256, versions
 from reid.network.extraction import extract_embeddings
-from reid.network.flip import FlipAveraged
 from reid.network.model import TwoStreamNetwork
 from reid.protocols import evaluate_trials, llcm_trials, regdb_trials, sysu_trials
+from reid.synthetic.regdb import make_synthetic_regdb
 from reid.synthetic.sysu import make_synthetic_sysu
+from reid.training.checkpoint import write_checkpoint
 
 OFFICIAL = json.loads(Path(__file__).with_name("official_scores.json").read_text(encoding="utf-8"))
 NAMES = ("rank1", "rank5", "rank10", "rank20", "mAP", "mINP")
@@ -208,7 +211,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, TwoSt
     torch.manual_seed(0)
     network = TwoStreamNetwork(3, enhance=True).eval()
     options = {"data_set": "sysu", "size": [32, 16], "backbone": "small", "private_stages": 0}
-    torch.save({"step": 1, "options": options, "model": network.state_dict()}, checkpoint)
+    write_checkpoint(checkpoint, {"step": 1, "options": options, "model": network.state_dict()})
     return root, checkpoint, network
 
 
@@ -221,8 +224,7 @@ def test_checkpoint_is_scored_on_the_test_images(
     content = scored(tmp_path / "o.json", "sysu", *options)
     listed = read_images(root, "test")
     images = load_images(listed.paths, (32, 16), progress=False)
-    model = FlipAveraged(network) if flip else network
-    features = extract_embeddings(model, images, torch.from_numpy(listed.modalities))
+    features = extract_embeddings(network, images, torch.from_numpy(listed.modalities), flip=flip)
     trials = sysu_trials(listed.identities, listed.cameras, listed.numbers, gallery="agw")
     assert [content[name] for name in NAMES] == means(features, trials)
     assert content["provenance"]["flip"] is flip
@@ -243,7 +245,7 @@ def test_checkpoint_of_another_data_set_or_network_is_refused(
     root, checkpoint, _ = trained
     content = torch.load(checkpoint, weights_only=True)
     content["options"]["private_stages"] = 1
-    torch.save(content, tmp_path / "other.pt")
+    write_checkpoint(tmp_path / "other.pt", content)
     (tmp_path / "broken.pt").write_bytes(checkpoint.read_bytes()[:1000])
     for verb, file, message in (
         ("regdb", checkpoint, "was trained on 'sysu', not on 'regdb'"),
@@ -253,6 +255,90 @@ def test_checkpoint_of_another_data_set_or_network_is_refused(
     ):
         assert evaluate.main([verb, "--checkpoint", str(file), "--data", str(root)]) == 2
         assert message in capsys.readouterr().err
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Run the command, and return the sentence with which it refuses."""
+    assert evaluate.main([str(argument) for argument in arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_owner_of_another_checkpoint_is_told_of_features_and_not_to_delete_it(
+    trained: tuple[Path, Path, TwoStreamNetwork], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "theirs.pt")
+    said = refused(capsys, "sysu", "--checkpoint", tmp_path / "theirs.pt", "--data", trained[0])
+    assert "which holds the step, the options and the model of a training" in said
+    assert "what another network makes of the test images with --features" in said
+    assert "delete" not in said
+    assert "--resume" not in said
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"size": None},
+        {"size": "ab"},
+        {"size": [math.inf, 3]},
+        {"backbone": [1]},
+        {"private_stages": "1"},
+        {"head.classifier.weight": [1]},
+        {"head.classifier.weight": torch.tensor(1.0)},
+        {"head.classifier.weight": torch.ones(3, 384, dtype=torch.int64)},
+        {"backbone.stem.branches.0.0.weight": 3},
+        {7: torch.ones(1)},
+    ],
+)
+def test_checkpoint_that_describes_no_network_is_refused(
+    changed: dict[Any, Any],
+    trained: tuple[Path, Path, TwoStreamNetwork],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root, checkpoint, _ = trained
+    content = torch.load(checkpoint, weights_only=True)
+    for name, value in changed.items():
+        content["options" if name in content["options"] else "model"][name] = value
+    write_checkpoint(tmp_path / "odd.pt", content)
+    said = refused(capsys, "sysu", "--checkpoint", tmp_path / "odd.pt", "--data", root)
+    assert "odd.pt does not fit the network that it describes (" in said
+
+
+def test_remarks_are_those_of_a_training(
+    trained: tuple[Path, Path, TwoStreamNetwork], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, checkpoint, _ = trained
+    remarks = list_source(Source(root)).remarks
+    assert evaluate.main(["sysu", "--checkpoint", str(checkpoint), "--data", str(root)]) == 0
+    assert remarks
+    assert capsys.readouterr().out.splitlines()[: len(remarks)] == list(remarks)
+
+
+def test_one_split_under_two_names_is_no_mean_of_two(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = regdb_files(tmp_path)
+    np.savez_compressed(tmp_path / "again.npz", **np.load(files[0]))
+    said = refused(capsys, "regdb", "--features", *files, tmp_path / "again.npz")
+    assert f"{files[0]} and {tmp_path / 'again.npz'} are of one split" in said
+    with pytest.raises(SystemExit):
+        evaluate.main(["regdb", "--features", str(files[0]), str(tmp_path / "." / files[0].name)])
+    assert "a path is given twice; give one for each split." in capsys.readouterr().err
+
+
+def test_two_models_of_one_split_are_no_mean_of_two(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = make_synthetic_regdb(tmp_path / "regdb", train=2, test=5, images=2, size=(32, 16), progress=False)
+    files = []
+    for seed, split in enumerate((1, 2, 1)):
+        torch.manual_seed(seed)
+        options = {"data_set": "regdb", "size": [32, 16], "backbone": "small", "private_stages": 0, "split": split}
+        content = {"step": 1, "options": options, "model": TwoStreamNetwork(2).state_dict()}
+        files.append(tmp_path / f"{seed}.pt")
+        write_checkpoint(files[-1], content)
+    said = refused(capsys, "regdb", "--checkpoint", *files, "--data", root)
+    assert f"{files[0]} and {files[2]} are of one split; give one path for each split." in said
+    assert evaluate.main(["regdb", "--checkpoint", *map(str, files[:2]), "--data", str(root)]) == 0
 
 
 def test_command_runs_from_anywhere_and_needs_nothing_else(mini: Folders, tmp_path: Path) -> None:

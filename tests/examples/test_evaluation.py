@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from reid.evaluation import distances as distance_room
-from reid.evaluation import equal_rows, ranking
+from reid.evaluation import ranking
 from reid.evaluation.scores import CMCLevel, Labels, Metric, Scores, average, distances, evaluate, evaluate_features
 
 
@@ -371,7 +371,6 @@ def test_gallery_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distance_room, "_TILE_ELEMENTS", 1)
     monkeypatch.setattr(distance_room, "_TILE_ROWS", 2)
     monkeypatch.setattr(distance_room, "_BLOCK_ELEMENTS", 1000)
-    monkeypatch.setattr(equal_rows, "_BLOCK_ELEMENTS", 1000)
     images = photographs(3, torch.float32, queries=10, images=2000)
     with Largest() as largest:
         evaluate_features(*images)

@@ -36,3 +36,13 @@ def test_extraction_sends_each_row_through_its_modality() -> None:
 def test_extraction_takes_the_type_of_the_network() -> None:
     data, network = tiny_data(), TwoStreamNetwork(5).double()
     assert extract_embeddings(network, data.images, data.modalities).dtype == torch.float64
+
+
+def test_flip_gives_the_mean_over_the_image_and_its_mirror_image() -> None:
+    data, network = tiny_data(), TwoStreamNetwork(5)
+    one, other = (
+        extract_embeddings(network, images, data.modalities) for images in (data.images, data.images.flip(-1))
+    )
+    averaged = extract_embeddings(network, data.images, data.modalities, flip=True)
+    torch.testing.assert_close(averaged, (one + other) / 2)
+    assert not torch.allclose(averaged, one, rtol=1e-2)

@@ -1,4 +1,6 @@
 import pickle
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from reid.data.images import ImageError, load_images, verify_images
+from reid.data.images import ImageError, load_images
 
 
 def write(path: Path, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
@@ -92,7 +94,8 @@ def assert_all_named(error: ImageError, folder: Path) -> None:
     for name, reason in expected.items():
         assert f"{folder / name} (" in str(error)
         assert any(failure.path.name == name and reason in failure.reason for failure in error.failures)
-    assert str(error).startswith("5 image files cannot be decoded, copy them from the data set again: ")
+    assert str(error).startswith("5 image files cannot be read: ")
+    assert str(error).endswith("; copy those that are missing or damaged from the data set again.")
 
 
 def test_all_images_that_cannot_be_decoded_are_named_at_once(tmp_path: Path) -> None:
@@ -101,31 +104,85 @@ def test_all_images_that_cannot_be_decoded_are_named_at_once(tmp_path: Path) -> 
     assert_all_named(caught.value, tmp_path)
 
 
-def test_verification_names_all_images_that_cannot_be_decoded(tmp_path: Path) -> None:
+def test_thousands_of_images_that_cannot_be_decoded_are_counted_and_the_first_named(tmp_path: Path) -> None:
     with pytest.raises(ImageError) as caught:
-        verify_images(paths_of(tmp_path), progress=False)
-    assert_all_named(caught.value, tmp_path)
+        load_images([tmp_path / f"{number:05d}.jpg" for number in range(3000)], (4, 2), progress=False)
+    assert len(caught.value.failures) == 3000
+    text = str(caught.value)
+    assert text.startswith("3,000 image files cannot be read: ")
+    assert f"{tmp_path / '00007.jpg'} (missing) and 2,992 more; copy" in text
+    assert len(text) < 1500
 
 
-def test_verification_of_whole_images_passes_with_a_progress_bar(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write(tmp_path / "a.png", (4, 2, 3))
-    verify_images([tmp_path / "a.png"], progress=False)
-    assert capsys.readouterr().err == ""
-    verify_images([tmp_path / "a.png"])
-    assert "checking images" in capsys.readouterr().err
+RAMP = np.linspace(7000, 12000, 8).reshape(4, 2)  # what a thermal camera counts
 
 
-def test_verification_decodes_the_whole_image(tmp_path: Path) -> None:
-    # The header of an image that is cut off is in order: opening alone would not tell.
-    write(tmp_path / "a.jpg", (64, 32, 3))
-    content = (tmp_path / "a.jpg").read_bytes()
-    (tmp_path / "a.jpg").write_bytes(content[:-40])
-    with Image.open(tmp_path / "a.jpg") as image:
-        assert image.size == (32, 64)
-    with pytest.raises(ImageError, match="truncated"):
-        verify_images([tmp_path / "a.jpg"], progress=False)
+@pytest.mark.parametrize(
+    ("name", "pixels", "mode"),
+    [
+        ("a.png", RAMP.astype(np.uint16), "I;16"),
+        ("a.tiff", RAMP.astype(np.uint16), "I;16"),
+        ("a.tiff", RAMP.astype(">u2"), "I;16B"),
+        ("a.tiff", RAMP.astype(np.int32), "I"),
+        ("a.tiff", RAMP.astype(np.float32), "F"),
+    ],
+)
+def test_gray_images_of_more_than_8_bits_are_refused(tmp_path: Path, name: str, pixels: np.ndarray, mode: str) -> None:
+    Image.fromarray(pixels).save(tmp_path / name)
+    with pytest.raises(
+        ImageError, match=rf"{name} \(more than 8 bits a pixel, mode {mode}: scale its values to 0 … 255"
+    ):
+        load_images([tmp_path / name], (4, 2), progress=False)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_images_are_turned_as_their_exif_orientation_says(tmp_path: Path, orientation: int) -> None:
+    upright = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
+    # What a camera stores for each number of the standard, so that the viewer sees the image upright.
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.T,
+        6: np.rot90(upright),
+        7: upright[::-1, ::-1].T,
+        8: np.rot90(upright, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(load_images([tmp_path / "a.png"], (4, 6), progress=False)[0, 0].numpy(), upright)
+
+
+def test_other_kinds_of_pixels_become_the_colors_that_they_stand_for(tmp_path: Path) -> None:
+    red = Image.new("RGB", (2, 4), (255, 0, 0))
+    red.save(tmp_path / "rgb.png")
+    red.quantize(4).save(tmp_path / "palette.png")
+    red.convert("RGBA").save(tmp_path / "alpha.png")
+    red.convert("CMYK").save(tmp_path / "cmyk.tiff")
+    red.save(tmp_path / "animated.png", save_all=True, append_images=[Image.new("RGB", (2, 4), (0, 0, 255))])
+    for path in sorted(tmp_path.iterdir()):
+        loaded = load_images([path], (4, 2), progress=False)[0]
+        assert loaded[:, 0, 0].tolist() == [255, 0, 0], path.name
+        assert loaded[:, 3, 1].tolist() == [255, 0, 0], path.name
+
+
+def test_images_of_one_bit_are_black_and_white(tmp_path: Path) -> None:
+    pixels = np.eye(4, dtype=bool)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert np.array_equal(load_images([tmp_path / "a.png"], (4, 4), progress=False)[0, 2].numpy(), pixels * 255)
+
+
+def test_color_images_of_16_bits_keep_the_upper_eight(tmp_path: Path) -> None:
+    # Pillow writes none, so this is a PNG by hand: one pixel of 0x1234, 0x5678, 0x9abc.
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head, body = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0), zlib.compress(b"\0\x12\x34\x56\x78\x9a\xbc")
+    chunks = chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    assert load_images([tmp_path / "a.png"], (1, 1), progress=False).flatten().tolist() == [0x12, 0x56, 0x9A]
 
 
 def test_error_travels_between_processes(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_full_disk_ends_the_run_with_a_sentence_and_leaves_the_last_checkpoint(
     run, original, written = straight.parent / "full", os.fsync, iter(range(1000))
 
     def third_checkpoint_is_too_much(number: int) -> None:
-        if sum(1 for _ in run.glob("*.pt.partial")) and next(written) == 2:
+        if sum(1 for _ in run.glob("*.pt.*.partial")) and next(written) == 2:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         original(number)
 
@@ -101,7 +101,7 @@ def test_full_disk_ends_the_run_with_a_sentence_and_leaves_the_last_checkpoint(
         assert reproduce_sysu.main([*COMMAND, "--name", "full"]) == 2
     error = capsys.readouterr().err
     assert f"{CHECKPOINT} could not be written (No space left on device)" in error
-    assert "make room, and go on with the same command and --resume" in error
+    assert "make room, and go on with the same command, a training with --resume" in error
     assert "Traceback" not in error
     assert content(run / CHECKPOINT)["step"] == 22
     assert not list(run.glob("*.partial"))

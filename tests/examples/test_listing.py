@@ -1,10 +1,12 @@
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from reid.data.listing import HeldOutList, list_llcm, list_regdb, list_sysu
+from reid.data.listing import HeldOutList, Listing, list_llcm, list_regdb, list_sysu
 from reid.synthetic.llcm import make_synthetic_llcm
 from reid.synthetic.regdb import make_synthetic_regdb
 from reid.synthetic.sysu import make_synthetic_sysu
@@ -203,11 +205,95 @@ def test_missing_images_of_all_parts_are_named_at_once(name: str, request: pytes
     assert all(str(file) in str(caught.value) for file in files)
 
 
+def relabel(file: Path, change: Callable[[int], int]) -> None:
+    lines = [line.rsplit(" ", 1) for line in file.read_text().splitlines()]
+    file.write_text("".join(f"{path} {change(int(label))}\n" for path, label in lines))
+
+
+def list_by_name(name: str, root: Path) -> Listing:
+    if name == "sysu":
+        return list_sysu(root, gallery="agw", mode="all", train="train")
+    return list_regdb(root, 1, "infrared-to-visible") if name == "regdb" else list_llcm(root, "infrared-to-visible")
+
+
+@pytest.mark.parametrize("name", ["sysu", "regdb", "llcm"])
+def test_person_in_train_and_test_is_refused(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(request.getfixturevalue(name), root)
+    if name == "sysu":
+        for part in ("train", "test"):
+            (root / "exp" / f"{part}_id.txt").write_text(",".join(map(str, split(root, part) | {1})))
+    elif name == "llcm":
+        (root / "idx" / "test_id.txt").write_text("6,7,8,9")
+        shutil.copytree(root / "vis" / "0006", root / "test_vis" / "cam1" / "0006")
+    else:
+        lines = [(root / "idx" / f"{part}_thermal_1.txt").read_text().splitlines() for part in ("train", "test")]
+        (root / "idx" / "test_thermal_1.txt").write_text("\n".join([*lines[1], lines[0][0]]))
+    with pytest.raises(
+        ValueError, match=r"^1 persons are both in .* train and in .* test, by the folders .*; take them"
+    ):
+        list_by_name(name, root)
+
+
+def test_sysu_person_in_train_and_validation_is_refused(sysu: Path, tmp_path: Path) -> None:
+    shutil.copytree(sysu, tmp_path / "copy")
+    both = split(sysu, "train") | split(sysu, "val")
+    (tmp_path / "copy/exp/val_id.txt").write_text(",".join(map(str, both)))
+    with pytest.raises(ValueError, match="6 persons are both in SYSU-MM01 train and in SYSU-MM01 val"):
+        list_by_name("sysu", tmp_path / "copy")
+
+
+def test_identities_of_other_modality_with_other_labels_are_refused(regdb: Path) -> None:
+    for part in ("test", "train"):
+        relabel(regdb / "idx" / f"{part}_visible_1.txt", lambda label: label + 50)
+        with pytest.raises(ValueError, match=f"No identity of RegDB {part} is seen in both modalities"):
+            list_by_name("regdb", regdb)
+
+
+def test_search_in_which_no_query_has_a_match_is_refused(sysu: Path, tmp_path: Path) -> None:
+    # Everybody is seen in both modalities, but no camera of the indoor search sees anybody of the test.
+    shutil.copytree(sysu, tmp_path / "copy")
+    for identity in split(sysu, "test"):
+        for camera in (1, 2):
+            shutil.rmtree(tmp_path / f"copy/cam{camera}/{identity:04d}", ignore_errors=True)
+        if not (other := tmp_path / f"copy/cam4/{identity:04d}").is_dir():
+            shutil.copytree(tmp_path / f"copy/cam5/{identity:04d}", other)
+    (tmp_path / "copy/exp/rand_perm_cam.mat").unlink()
+    assert list_sysu(tmp_path / "copy", gallery="agw", mode="all").test.trials.galleries
+    with pytest.raises(ValueError, match=r"^None of the \d+ queries of trial 1 has a match among the 0 images of its"):
+        list_sysu(tmp_path / "copy", gallery="agw", mode="indoor")
+
+
+def test_place_that_is_removed_for_every_query_leaves_nothing_to_score(llcm: Path) -> None:
+    # A person who is seen by one place alone has no match there: LLCM removes the images of the query's camera.
+    for kind in ("vis", "nir"):
+        for camera in (llcm / f"test_{kind}").iterdir():
+            if camera.name != "cam1":
+                shutil.rmtree(camera)
+        for identity in ("0007", "0008", "0009"):
+            folder = llcm / f"test_{kind}" / "cam1" / identity
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(llcm / "vis" / "0001" / next((llcm / "vis" / "0001").iterdir()), folder / "a.jpg")
+    with pytest.raises(
+        ValueError, match=r"None of the \d+ queries of trial 1 has a match among the 3 images of its gal"
+    ):
+        list_by_name("llcm", llcm)
+
+
+def test_thousands_of_missing_images_are_counted_and_what_is_there_is_named(regdb: Path) -> None:
+    for part in ("train", "test"):
+        for kind in ("visible", "thermal"):
+            lines = [f"{kind}/{i}/{j}.bmp {i}\n" for i in range(206) for j in range(10)]
+            (regdb / "idx" / f"{part}_{kind}_1.txt").write_text("".join(lines))
+    with pytest.raises(FileNotFoundError, match=r"^8,240 images .* and 8,232 more; ") as caught:
+        list_by_name("regdb", regdb)
+    assert f"{regdb} holds Thermal, Visible, idx, synthetic.json: " in str(caught.value)
+    assert len(str(caught.value)) < 2000
+
+
 @pytest.mark.parametrize("name", ["regdb", "llcm"])
 def test_remarks_tell_what_is_not_of_the_real_size(name: str, request: pytest.FixtureRequest) -> None:
     root = request.getfixturevalue(name)
-    lines = (
-        list_regdb(root, 1, "infrared-to-visible") if name == "regdb" else list_llcm(root, "infrared-to-visible")
-    ).remarks
+    lines = list_by_name(name, root).remarks
     title = "RegDB" if name == "regdb" else "LLCM"
     assert [line.split(" has ")[0] for line in lines] == [f"{title} train", f"{title} test"]

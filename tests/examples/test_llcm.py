@@ -1,10 +1,10 @@
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from reid.data.layout import ImageList
-from reid.data.llcm import read_images, remarks
+from reid.data.llcm import read_images
 
 TRAIN = {
     "vis": ["vis/0003/0003_c02_s1_vis.jpg 1", "vis/0001/0001_c10_s2_vis.jpg 0", "vis/0001/0001_c09_s1_vis.jpg 0"],
@@ -91,7 +91,35 @@ def test_stray_files_are_ignored(root: Path) -> None:
         touch(root / "test_vis" / "cam1" / "0007" / name)
     touch(root / "test_vis" / "Thumbs.db")
     touch(root / "test_vis" / "camera" / "0007" / "x.jpg")
-    touch(root / "test_vis" / "cam1" / "7" / "x.jpg")
+    touch(root / "test_vis" / "cam1" / ".thumbs7" / "x.jpg")
+    touch(root / "test_vis" / "cam1.txt")
+    assert read_images(root, "test").paths == expected.paths
+
+
+@pytest.mark.parametrize("name", ["Cam1", "CAM_1", "camera01", "cam1 (copy)", "cam1_old", "cam-1"])
+def test_folder_that_looks_like_a_camera_and_would_not_be_read_is_refused(root: Path, name: str) -> None:
+    (root / "test_vis" / "cam1").rename(root / "test_vis" / name)
+    with pytest.raises(ValueError, match=rf"test_vis has 1 folders that would not be read: {re.escape(name)}; name a"):
+        read_images(root, "test")
+
+
+@pytest.mark.parametrize("name", ["7", "007", "00007", "0007_old", "id0007"])
+def test_folder_that_looks_like_an_identity_and_would_not_be_read_is_refused(root: Path, name: str) -> None:
+    (root / "test_nir" / "cam2" / "0007").rename(root / "test_nir" / "cam2" / name)
+    with pytest.raises(ValueError, match=rf"cam2 has 1 folders that would not be read: {name}; .* like 0001"):
+        read_images(root, "test")
+
+
+def test_identity_that_is_listed_twice_has_its_images_once(root: Path) -> None:
+    expected = read_images(root, "test")
+    (root / "idx" / "test_id.txt").write_text("7,2,7\n")
+    assert read_images(root, "test").paths == expected.paths
+
+
+def test_identities_of_the_published_protocol_go_before_lists_of_test_images(root: Path) -> None:
+    expected = read_images(root, "test")
+    for kind in ("vis", "nir"):
+        (root / "idx" / f"test_{kind}.txt").write_text(TRAIN[kind][0])
     assert read_images(root, "test").paths == expected.paths
 
 
@@ -153,16 +181,3 @@ def test_unreadable_test_identities_are_refused_with_the_file_named(root: Path) 
 def test_unknown_part_is_refused(root: Path) -> None:
     with pytest.raises(ValueError, match="part must be one of train, test, but is 'val'"):
         read_images(root, "val")  # type: ignore[arg-type]
-
-
-def test_remark_tells_the_counts_that_were_expected_and_found(root: Path) -> None:
-    (line,) = remarks(read_images(root, "test"), "test")
-    assert "has 351 identities with 8,680 visible and 7,166 infrared images" in line
-    assert "found 2 identities with 4 visible and 3 infrared images" in line
-
-
-def test_real_counts_raise_no_remark() -> None:
-    column = np.arange(30921) % 713
-    images = ImageList((Path("x.jpg"),) * 30921, column, column, column, (np.arange(30921) >= 16946).astype(np.int64))
-    assert remarks(images, "train") == ()
-    assert remarks(images, "test") != ()

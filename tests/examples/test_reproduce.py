@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -9,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.io
 import scipy.stats
 import torch
 
 import modinv
 import reproduce_sysu
 from examples.tiny_training import content
-from reid.data.reading import Source
+from reid.data.reading import Source, describe_source
 from reid.evaluation.scores import Scores
 from reid.experiments.arguments import methods_of, parse, seeds_of
 from reid.experiments.comparison import difference_table, paired_differences
@@ -245,6 +247,8 @@ def test_resuming_with_other_options_is_refused(capsys: pytest.CaptureFixture[st
         (["--smoke", "--backbone", "resnet50", "--weights", "no.pt"], "no.pt"),
         (["--smoke", "--device", "abacus"], "--device abacus cannot be used here"),
         (["--smoke", "--gallery", "agw", "--shots", "10"], "use gallery='official'"),
+        (["--smoke", "--identities", "11"], "A batch takes 11 identities, but the data has 10: lower the number."),
+        (["--smoke", "--select", "validation", "--identities", "9"], "A batch takes 9 identities, but the data has 8"),
     ],
 )
 def test_what_cannot_be_done_gets_a_message_and_exit_code_two(
@@ -272,6 +276,59 @@ def test_broken_images_are_all_named_before_training(
     captured = capsys.readouterr()
     assert all(str(path) in captured.err for path in broken)
     assert "models to train" not in captured.out
+
+
+def test_test_set_that_cannot_be_scored_is_refused_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "regdb"
+    shutil.copytree(synthetic_data("regdb", smoke=True), copy)
+    listed = copy / "idx" / "test_thermal_1.txt"
+    listed.write_text(listed.read_text().replace(".bmp ", ".bmp 1"))
+    command = [*QUICK, "--data-set", "regdb", "--data", str(copy), "--name", "unscorable"]
+    assert reproduce_sysu.main(command) == 2
+    assert "No identity of RegDB test is seen in both modalities" in capsys.readouterr().err
+    assert not Path("runs/unscorable").exists()
+
+
+def test_run_goes_on_with_the_same_images_wherever_their_folder_lies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = synthetic_data(smoke=True)
+    shutil.copytree(folder, tmp_path / "moved")
+    command = [*QUICK, "--name", "moved", "--data"]
+    assert reproduce_sysu.main([*command, str(folder)]) == 0
+    for same in (folder.absolute(), folder / ".." / folder.name, tmp_path / "moved"):
+        assert reproduce_sysu.main([*command, str(same), "--resume"]) == 0
+    capsys.readouterr()
+    shutil.copytree(folder, tmp_path / "other")
+    image = next((tmp_path / "other").glob("cam1/*/0001.jpg"))
+    image.write_bytes(image.read_bytes() + b"another")
+    assert reproduce_sysu.main([*command, str(tmp_path / "other"), "--resume"]) == 2
+    assert re.search(
+        r"was made with files '\d+ images, SHA-256 \w+' \(now '\d+ images, SHA-256 ", capsys.readouterr().err
+    )
+
+
+def test_other_galleries_are_other_data(tmp_path: Path) -> None:
+    sources = []
+    for name, step in (("same", 1), ("reversed", -1)):
+        file = shutil.copytree(synthetic_data(smoke=True), tmp_path / name) / "exp" / "rand_perm_cam.mat"
+        cells = scipy.io.loadmat(file)["rand_perm_cam"]
+        for camera in cells.flat:
+            for place, rows in enumerate(camera[:, 0]):
+                camera[place, 0] = rows[::step]
+        scipy.io.savemat(file, {"rand_perm_cam": cells})
+        sources.append(describe_source(Source(tmp_path / name)))
+    assert sources[0] != sources[1]
+
+
+def test_weights_are_known_again_under_another_name(tmp_path: Path) -> None:
+    for name, letters in (("a.pt", b"one"), ("b.pt", b"one"), ("c.pt", b"two")):
+        (tmp_path / name).write_bytes(letters)
+    settings = [smoke_settings()._replace(weights=tmp_path / name) for name in ("a.pt", "b.pt", "c.pt")]
+    first, moved, other = (describe(one, ["baseline"])["weights"] for one in settings)
+    assert first == moved != other
 
 
 def test_missing_tensorboard_is_told_before_training(
@@ -330,7 +387,7 @@ def test_what_changes_no_number_is_not_compared_when_a_run_goes_on() -> None:
         cache=Path("cache"), tensorboard=True, training=settings.training._replace(checkpoint_every=7)
     )
     assert describe(moved, ["baseline"]) == describe(settings, ["baseline"])
-    other = settings._replace(source=settings.source._replace(shots=10))
+    other = settings._replace(source=settings.source._replace(mode="indoor"))
     assert describe(other, ["baseline"]) != describe(settings, ["baseline"])
     idle = settings._replace(source=settings.source._replace(split=4))  # SYSU-MM01 has none
     assert describe(idle, ["baseline"]) == describe(settings, ["baseline"])

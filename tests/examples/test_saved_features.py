@@ -1,5 +1,6 @@
-"""Tests of reid.evaluation.saved_features: files written by numpy and scipy, whole and damaged."""
+"""Tests of reid.experiments.saved_features: files written by numpy and scipy, whole and damaged."""
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.io
+import scipy.sparse
 import torch
 
 from examples.look_alike import look_alike
 from examples.saved_look_alike import write_look_alike
-from reid.evaluation.saved_features import read_mat_features, read_npz_features, read_test_identities, with_identities
+from reid.experiments.saved_features import read_mat_features, read_npz_features, read_test_identities, with_identities
 
 ALL = ("identities", "cameras", "numbers", "modalities")
 
@@ -25,6 +27,13 @@ def cells(*matrices: Any) -> np.ndarray[Any, Any]:
     array = np.empty((1, len(matrices)), dtype=object)
     for place, matrix in enumerate(matrices):
         array[0, place] = np.asarray(matrix, dtype=np.float64)
+    return array
+
+
+def cell(content: Any) -> np.ndarray[Any, Any]:
+    """A cell array of one thing, whatever it is."""
+    array = np.empty((1, 1), dtype=object)
+    array[0, 0] = content
     return array
 
 
@@ -64,6 +73,16 @@ def test_features_of_single_precision_become_double(tmp_path: Path) -> None:
         ({"feature": np.ones((2, 2))}, "must hold a cell array 'feature'"),
         ({"feature": cells([[1.0]], [[1.0, 2.0]])}, "expected features of one width for the 2 identities"),
         ({"feature": cells(np.zeros((0, 0)))}, "got no image of them"),
+        ({"feature": scipy.sparse.eye_array(3)}, "must hold a cell array 'feature'"),
+        ({"feature": {"a": 1}}, "must hold a cell array 'feature'"),
+        (
+            {"feature": cell(scipy.sparse.csc_array(np.eye(3)))},
+            r"must be numbers \(N, D\), got csc_array float64 \(3, 3\)",
+        ),
+        ({"feature": cell(np.ones((2, 3)) * 1j)}, "got ndarray complex128"),
+        ({"feature": cell("text")}, "got ndarray <U4"),
+        ({"feature": cell(cells([[1.0]]))}, "got ndarray object"),
+        ({"feature": cells([[1.0, np.nan], [np.inf, 1.0]])}, "must be finite, but 2 are not"),
     ],
 )
 def test_mat_file_of_something_else_is_refused(content: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -109,6 +128,16 @@ def test_folder_without_the_test_split_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "content",
+    [[[math.inf, 2]], [[math.nan]], [[-1]], [[1.5]], [[2j]], [["a"]], [[]], scipy.sparse.eye_array(3), {"a": 1}],
+)
+def test_identities_that_are_no_numbers_from_one_are_refused(content: Any, tmp_path: Path) -> None:
+    scipy.io.savemat(tmp_path / "test_id.mat", {"id": content})
+    with pytest.raises(ValueError, match=r"test_id\.mat must hold numbers named 'id', from 1, but does not"):
+        read_test_identities(tmp_path)
+
+
+@pytest.mark.parametrize(
     ("dtype", "expected"),
     [
         ("f8", torch.float64),
@@ -139,8 +168,10 @@ def test_npz_labels_that_are_not_asked_for_need_not_be_there(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"features": np.arange(4.0)}, "features must be numbers (N, D), got float64 (4,)"),
-        ({"features": np.ones((0, 3))}, "got float64 (0, 3)"),
+        ({"features": np.arange(4.0)}, "features must be numbers (N, D), got ndarray float64 (4,)"),
+        ({"features": np.ones((0, 3))}, "got ndarray float64 (0, 3)"),
+        ({"features": np.full((4, 3), np.inf)}, "features must be finite, but 12 are not"),
+        ({"features": np.ones((4, 3), bool)}, "got ndarray bool (4, 3)"),
         ({"features": np.full((4, 3), "a")}, "features must be numbers (N, D)"),
         ({"identities": np.arange(3)}, "identities must be 4 integers, one per image, got int64 (3,)"),
         ({"cameras": np.ones(4)}, "cameras must be 4 integers, one per image, got float64 (4,)"),

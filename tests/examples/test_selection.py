@@ -13,7 +13,7 @@ from reid.data.layout import ImageList
 from reid.evaluation.scores import Scores
 from reid.protocols import regdb_trials
 from reid.training import selection
-from reid.training.checkpoint import read_checkpoint
+from reid.training.checkpoint import ResumeError, read_checkpoint
 from reid.training.epochs import Epoch
 from reid.training.selection import BestModel
 from reid.training.snapshot import choose_pictured, write_snapshot
@@ -62,7 +62,7 @@ def test_weights_of_the_largest_precision_are_kept_and_put_back(tmp_path: Path, 
     assert best.state_dict() == {"precision": 0.75, "step": 20}  # the first of equal ones
     best.restore(network)
     assert network.weight.item() == 0.75
-    content = read_checkpoint(tmp_path / "best.pt")
+    content = read_checkpoint(tmp_path / "best.pt", "")
     assert (content["step"], content["options"]) == (20, {"steps": 50})
 
 
@@ -79,6 +79,15 @@ def test_best_score_is_carried_over(tmp_path: Path, network: nn.Linear) -> None:
     second.consider(epoch(2), set_score(network, 0.5))
     second.restore(network)
     assert network.weight.item() == 0.75
+
+
+def test_best_weights_of_another_run_in_the_folder_are_not_taken(tmp_path: Path, network: nn.Linear) -> None:
+    best = best_model(tmp_path / "best.pt")
+    other = BestModel(tmp_path / "best.pt", held_out(), every=1, steps=9, options={"steps": 9})
+    for one in (best, other):
+        one.consider(epoch(1), set_score(network, 0.75))
+    with pytest.raises(ResumeError, match=r"best\.pt was made with steps 9 \(now 50\)"):
+        best.restore(network)
 
 
 def test_network_that_separates_the_identities_is_scored_by_the_protocol(tmp_path: Path) -> None:

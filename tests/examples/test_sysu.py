@@ -1,11 +1,11 @@
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.io
 
-from reid.data.layout import ImageList
-from reid.data.sysu import missing_images, read_images, read_permutations, remarks
+from reid.data.sysu import missing_images, read_images, read_permutations
 
 CELLS = {(1, 2): 2, (3, 2): 1, (2, 10): 3, (6, 10): 2, (4, 7): 1, (6, 7): 1, (5, 1): 1, (3, 1): 2}
 SPLITS = {"train": "10,2", "val": "7", "test": "1"}
@@ -83,14 +83,17 @@ def test_stray_files_are_ignored(root: Path) -> None:
         (cell / name).touch()
     (root / "cam1" / "Thumbs.db").touch()
     (root / "README").touch()
+    for name in ("cameras", "campus2024", "c3d-features", ".cam7", "cam1/.0002", "cam1/thumbnails"):
+        (root / name).mkdir()
     assert read_images(root, "train").paths == expected.paths
 
 
 def test_numbers_are_read_from_the_name_and_sorted_as_numbers(root: Path) -> None:
-    (root / "cam5" / "0001" / "12.PNG").touch()
+    for name in ("12.PNG", "13.tif"):
+        (root / "cam5" / "0001" / name).touch()
     (root / "cam5" / "0001" / "0009.jpg").touch()
     images = read_images(root, "test")
-    assert images.numbers[images.cameras == 5].tolist() == [1, 9, 12]
+    assert images.numbers[images.cameras == 5].tolist() == [1, 9, 12, 13]
 
 
 @pytest.mark.parametrize("line", ["10,2", "10,2,\n", " 10, 2 ", "10,2\r\n", "\ufeff10,2\n"])
@@ -126,32 +129,25 @@ def test_a_single_missing_file_is_named(root: Path) -> None:
         read_images(root, "train")
 
 
-def numbered(identities: int, visible: int, infrared: int) -> ImageList:
-    modalities = np.repeat([0, 1], [visible, infrared])
-    owners = np.arange(visible + infrared) % identities
-    return ImageList((Path("x.jpg"),) * len(owners), owners, owners, owners, modalities)
-
-
 @pytest.mark.parametrize(
-    ("split", "counts"),
-    [
-        ("train", (296, 20284, 9929)),
-        ("val", (99, 1974, 1980)),
-        ("trainval", (395, 22258, 11909)),
-        ("test", (96, 6775, 3803)),
-    ],
+    ("found", "renamed"),
+    [("cam1/0002", "cam1/2"), ("cam1/0002", "cam1/0002 (1)"), ("cam2/0010", "cam2/00010"), ("cam6/0007", "cam6/ID7")],
 )
-def test_real_counts_raise_no_remark_and_any_other_does(split: str, counts: tuple[int, int, int]) -> None:
-    assert remarks(numbered(*counts), split) == ()  # type: ignore[arg-type]
-    for place in range(3):
-        wrong = [count - (number == place) for number, count in enumerate(counts)]
-        assert len(remarks(numbered(*wrong), split)) == 1  # type: ignore[arg-type]
+def test_folder_that_looks_like_an_identity_and_would_not_be_read_is_refused(
+    root: Path, found: str, renamed: str
+) -> None:
+    (root / found).rename(root / renamed)
+    camera, name = renamed.split("/")
+    sentence = f"{root / camera} has 1 folders that would not be read: {name}; name"
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        read_images(root, "train")
 
 
-def test_remark_tells_the_counts_that_were_expected_and_found(root: Path) -> None:
-    (line,) = remarks(read_images(root, "trainval"), "trainval")
-    assert "has 395 identities with 22,258 visible and 11,909 infrared images" in line
-    assert "found 3 identities with 6 visible and 4 infrared images" in line
+@pytest.mark.parametrize("name", ["cam7", "Cam 1", "cam1_old", "camera1"])
+def test_folder_that_looks_like_a_camera_and_would_not_be_read_is_refused(root: Path, name: str) -> None:
+    (root / name).mkdir()
+    with pytest.raises(ValueError, match=rf"5 has 1 folders that would not be read: {name}; name a camera like cam1"):
+        read_images(root, "test")
 
 
 def test_images_that_the_permutations_count_are_missed(root: Path) -> None:
@@ -235,4 +231,36 @@ def test_file_that_is_no_matlab_file_is_refused_as_permutations(root: Path, cont
 def test_permutations_of_too_few_cameras_are_refused(root: Path) -> None:
     write_permutations(root, nested((10, 1))[:5])
     with pytest.raises(ValueError, match="six cameras"):
+        read_permutations(root)
+
+
+def of_contents(*contents: object) -> np.ndarray:
+    cells = nested((10, 1))
+    for place, content in enumerate(contents):
+        cells[0, 0][place, 0] = content
+    return cells
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.arange(6.0),
+        np.array(["a"] * 6, dtype=object),
+        of_contents("text"),
+        of_contents(np.ones((9, 2))),
+        of_contents(np.ones((10, 2), dtype=object)),
+        {"a": 1.0},
+    ],
+    ids=["numbers", "texts", "text inside", "nine trials", "cells inside", "struct"],
+)
+def test_permutations_of_another_kind_are_refused(root: Path, value: object) -> None:
+    write_permutations(root, value)
+    with pytest.raises(ValueError, match="must hold a cell array 'rand_perm_cam' of six cameras"):
+        read_permutations(root)
+
+
+def test_permutations_in_a_file_of_version_seven_three_are_named_as_what_they_are(root: Path) -> None:
+    head = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM"
+    (root / "exp" / "rand_perm_cam.mat").write_bytes(head.ljust(512, b"\0") + b"\x89HDF\r\n\x1a\n" + bytes(64))
+    with pytest.raises(ValueError, match=r"rand_perm_cam\.mat is a MATLAB file of version 7\.3, .* save it with -v7"):
         read_permutations(root)

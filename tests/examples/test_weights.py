@@ -121,6 +121,27 @@ def test_files_without_named_tensors_are_refused(tmp_path: Path, content: object
         read_weights(tmp_path / "strange.pth")
 
 
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ({"encoder.conv1.weight": torch.ones(1), "backbone.conv1.weight": torch.zeros(1)}, "conv1.weight"),
+        ({"conv1.weight": torch.ones(1), "module.model.conv1.weight": torch.zeros(1)}, "conv1.weight"),
+        ({"model": {"conv1.weight": torch.ones(1)}, "model_ema": {"conv1.weight": torch.ones(1)}}, "model, model_ema"),
+        ({"state_dict": {"a": torch.ones(1)}, "model": {"a": torch.ones(1)}}, "state_dict, model"),
+    ],
+)
+def test_two_networks_in_one_file_are_refused(tmp_path: Path, content: object, named: str) -> None:
+    torch.save(content, tmp_path / "two.pth")
+    with pytest.raises(ValueError, match=rf"two\.pth holds .*{named}.* save the state dict of one alone"):
+        read_weights(tmp_path / "two.pth")
+
+
+def test_what_a_training_keeps_beside_the_network_is_no_other_network(tmp_path: Path) -> None:
+    weights, optimizer = {"conv1.weight": torch.ones(1)}, {"state": {0: {"step": torch.ones(1)}}, "param_groups": []}
+    torch.save({"epoch": torch.tensor(3), "optimizer": optimizer, "state_dict": weights}, tmp_path / "one.pth")
+    assert read_weights(tmp_path / "one.pth") == weights
+
+
 def test_missing_file_is_refused_and_nothing_is_downloaded(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no.pth is not a file: give the state dict .* on disk"):
         read_weights(tmp_path / "no.pth")

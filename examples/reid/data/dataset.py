@@ -57,11 +57,8 @@ def load_dataset(
         cache: folder for decoded images, see `load_cached_images`. Default: none, the images are kept in memory.
         progress: whether to show progress bars.
 
-    Returns:
-        The data set.
-
     Raises:
-        ImageError: when files of any part are missing or no images; all of them are named.
+        ImageError: when files of any part are missing or no images; they are counted and the first are named.
         OSError: when the cache cannot be written.
     """
     parts = [listing.train, listing.test.images] + ([listing.validation.images] if listing.validation else [])

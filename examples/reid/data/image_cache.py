@@ -25,7 +25,7 @@ from reid.data.images import RESAMPLING, decode_images, load_images
 
 __all__ = ["load_cached_images"]
 
-_VERSION: Final = 1  # count up whenever the file is laid out in another way
+_VERSION: Final = 2  # count up whenever the file is laid out, or an image decoded, in another way
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 # Who still writes does so every few moments; a file that rests as long was left by a process that was killed.
 _LEFT_AFTER: Final = 3600.0  # seconds
@@ -47,7 +47,7 @@ def load_cached_images(paths: Sequence[Path], size: tuple[int, int], folder: Pat
         ``(N, 3, H, W)`` of dtype uint8, as `load_images` has it; writing into it does not change the file.
 
     Raises:
-        ImageError: when files are missing or no images; all of them are named.
+        ImageError: when files are missing or no images; they are counted and the first are named.
         OSError: when the disk is full, or the folder cannot be written into.
         ValueError: when the size is not positive.
     """

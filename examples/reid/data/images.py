@@ -7,13 +7,14 @@ from typing import Final, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from tqdm import tqdm
 
+from reid.data.layout import few
 from reid.data.threads import map_in_threads
 
-__all__ = ["RESAMPLING", "Failure", "ImageError", "decode_images", "load_images", "verify_images"]
+__all__ = ["RESAMPLING", "Failure", "ImageError", "decode_images", "load_images"]
 
 RESAMPLING: Final = Image.Resampling.BILINEAR
 
@@ -26,22 +27,27 @@ class Failure(NamedTuple):
 
 
 class ImageError(ValueError):
-    """Some files are missing or are no images; the message names all of them."""
+    """Some files are missing or are no images; the message counts them and names the first."""
 
     def __init__(self, failures: Sequence[Failure]) -> None:
         super().__init__(failures)  # as the argument, so that the error can travel between processes
         self.failures = tuple(failures)
 
     def __str__(self) -> str:
-        names = ", ".join(f"{failure.path} ({failure.reason})" for failure in self.failures)
-        return f"{len(self.failures)} image files cannot be decoded, copy them from the data set again: {names}."
+        names = few([f"{failure.path} ({failure.reason})" for failure in self.failures])
+        return (
+            f"{len(self.failures):,} image files cannot be read: {names}; copy those that are missing or damaged from "
+            "the data set again."
+        )
 
 
 def load_images(paths: Sequence[Path], size: tuple[int, int], *, progress: bool = True) -> Tensor:
     """Decode and resize images.
 
     Args:
-        paths: the N files, of any size and mode; gray images get three equal channels.
+        paths: the N files, of any size; gray images get three equal channels, transparency is left out, and of
+            several frames the first is taken. They are turned as their EXIF orientation says. Gray images of 16 or
+            32 bits are refused: which part of their range is to be seen, their owner knows.
         size: (height, width) in pixels.
         progress: whether to show a progress bar.
 
@@ -49,7 +55,7 @@ def load_images(paths: Sequence[Path], size: tuple[int, int], *, progress: bool 
         ``(N, 3, H, W)`` of dtype uint8, in the order of the paths.
 
     Raises:
-        ImageError: when files are missing or no images; all of them are named.
+        ImageError: when files are missing or no images; they are counted and the first are named.
         ValueError: when the size is not positive.
     """
     decoded = decode_images(paths, size, progress=progress)
@@ -62,47 +68,21 @@ def load_images(paths: Sequence[Path], size: tuple[int, int], *, progress: bool 
 def decode_images(
     paths: Sequence[Path], size: tuple[int, int], *, progress: bool = True
 ) -> Iterator[NDArray[np.uint8]]:
-    """Decode and resize images one after the other, in the order of the paths.
+    """Decode and resize images one after the other, in the order of the paths, ``(3, H, W)`` each; see `load_images`.
 
-    Args:
-        paths: the N files.
-        size: (height, width) in pixels.
-        progress: whether to show a progress bar.
-
-    Returns:
-        ``(3, H, W)`` each.
-
-    Raises:
-        ImageError: after the last file, when files are missing or no images; all of them are named.
-        ValueError: at once, when the size is not positive.
+    What cannot be read is raised after the last file.
     """
     height, width = size
     if height < 1 or width < 1:
         raise ValueError(f"size must be a positive (height, width), but is {size}: give the size in pixels.")
-    return _decode_all(paths, size, "reading images", progress)
+    return _decode_all(paths, size, progress)
 
 
-def verify_images(paths: Sequence[Path], *, progress: bool = True) -> None:
-    """Make sure that all images can be decoded, whole, before anything is done with one of them.
-
-    Args:
-        paths: the files.
-        progress: whether to show a progress bar.
-
-    Raises:
-        ImageError: when files are missing or no images; all of them are named.
-    """
-    for _ in _decode_all(paths, None, "checking images", progress):
-        pass
-
-
-def _decode_all(
-    paths: Sequence[Path], size: tuple[int, int] | None, title: str, progress: bool
-) -> Iterator[NDArray[np.uint8]]:
+def _decode_all(paths: Sequence[Path], size: tuple[int, int], progress: bool) -> Iterator[NDArray[np.uint8]]:
     failures: list[Failure] = []
     # Pillow decodes outside of the interpreter's lock.
     decoded = map_in_threads(lambda path: _decode(path, size), paths)
-    for image in tqdm(decoded, title, len(paths), unit="image", disable=not progress):
+    for image in tqdm(decoded, "reading images", len(paths), unit="image", disable=not progress):
         if isinstance(image, Failure):
             failures.append(image)
         else:
@@ -111,13 +91,15 @@ def _decode_all(
         raise ImageError(failures)
 
 
-def _decode(path: Path, size: tuple[int, int] | None) -> NDArray[np.uint8] | Failure:
+def _decode(path: Path, size: tuple[int, int]) -> NDArray[np.uint8] | Failure:
     try:
         with Image.open(path) as file:
-            image = file.convert("RGB")
+            if file.mode[0] in "IF":  # Pillow would cut the values off at 255
+                return Failure(path, f"more than 8 bits a pixel, mode {file.mode}: scale its values to 0 … 255")
+            image = ImageOps.exif_transpose(file).convert("RGB")
     except Exception as error:  # decoders raise anything on bytes that are no image
         return Failure(path, _reason(error))
-    if size is not None and image.size != (size[1], size[0]):
+    if image.size != (size[1], size[0]):
         image = image.resize((size[1], size[0]), RESAMPLING)
     pixels: NDArray[np.uint8] = np.array(image, dtype=np.uint8).transpose(2, 0, 1)  # (3, H, W)
     return pixels

@@ -1,5 +1,7 @@
-"""What the folders of all data sets have in common: lists of images, files that name them, and one complaint."""
+"""What the folders of all data sets have in common: lists of images, files that name them, and their complaints."""
 
+import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -7,24 +9,22 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from modinv import INFRARED
-
 __all__ = [
-    "Counts",
     "Entry",
     "ImageList",
     "Layout",
     "check_layout",
-    "counts_remark",
+    "few",
     "image_files",
     "is_number",
     "list_images",
     "read_identities",
     "read_labelled_paths",
     "refuse_missing",
+    "refuse_unread",
 ]
 
-_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp")
+_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
 class ImageList(NamedTuple):
@@ -57,116 +57,68 @@ class Layout(NamedTuple):
     """Where the data set is applied for."""
 
 
-class Counts(NamedTuple):
-    """How large a part of a data set is."""
-
-    identities: int
-    visible: int
-    infrared: int
-
-
 def list_images(entries: Iterable[Entry]) -> ImageList:
-    """Turn entries into columns.
-
-    Args:
-        entries: in the order of the list.
-
-    Returns:
-        The list; its columns are int64.
-    """
+    """Turn entries into columns of int64, in their order."""
     entries = tuple(entries)
     columns = np.array([entry[1:] for entry in entries], dtype=np.int64).reshape(-1, 4)
     return ImageList(tuple(entry.path for entry in entries), *(np.ascontiguousarray(column) for column in columns.T))
 
 
 def image_files(folder: Path) -> list[Path]:
-    """List the image files of a folder in the order of their names, and no stray file.
-
-    Args:
-        folder: it need not exist.
-
-    Returns:
-        The files that have the suffix of an image and are not hidden (as ``._0001.jpg`` of macOS is).
-    """
+    """List the image files of a folder, which need not exist, by name; no hidden one, as ``._0001.jpg`` of macOS is."""
     files = folder.iterdir() if folder.is_dir() else iter(())
     return sorted(file for file in files if file.suffix.lower() in _SUFFIXES and not file.name.startswith("."))
 
 
 def check_layout(root: Path, layout: Layout, names: Sequence[str]) -> None:
-    """Make sure that a data set is where it is said to be.
-
-    Args:
-        root: folder of the data set.
-        layout: what it should be.
-        names: folders and files that must exist in it.
-
-    Raises:
-        FileNotFoundError: with what was expected and found, and where the data set is applied for.
-    """
+    """Raise a FileNotFoundError unless a folder holds what it must: what was expected, and what was found."""
     expected = f"expected {layout.content} of {layout.name} (to be applied for at {layout.source})"
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder: {expected}.")
     missing = [name for name in names if not (root / name).exists()]
     if missing:
-        found = sorted(entry.name for entry in root.iterdir())
-        shown = ", ".join(found[:8]) + (f" and {len(found) - 8} more" if len(found) > 8 else "")
         raise FileNotFoundError(
-            f"{root} is not laid out as {layout.name}: {expected}, found {shown or 'nothing'}; "
+            f"{root} is not laid out as {layout.name}: {expected}, found {few(_names(root))}; "
             f"{', '.join(missing)} missing."
         )
 
 
+def few(items: Sequence[object]) -> str:
+    """Name the first eight of many things, and how many more there are."""
+    shown = ", ".join(map(str, items[:8])) or "nothing"
+    return shown + (f" and {len(items) - 8:,} more" if len(items) > 8 else "")
+
+
 def refuse_missing(missing: Sequence[Path], named_by: str) -> None:
-    """Say which images should be there and are not, all of them, if there are any.
-
-    Args:
-        missing: their paths.
-        named_by: what names or counts them.
-
-    Raises:
-        FileNotFoundError: when there are any.
-    """
+    """Raise a FileNotFoundError if images are missing: how many, the first of them, and what is there instead."""
     if missing:
-        names = ", ".join(map(str, missing))
+        folder = next(parent for parent in missing[0].parents if parent.is_dir())
         raise FileNotFoundError(
-            f"{len(missing)} images that {named_by} are missing, copy them from the data set again: {names}."
+            f"{len(missing):,} images that {named_by} are missing: {few(missing)}; {folder} holds "
+            f"{few(_names(folder))}: copy them from the data set again, or spell the names as the folders do."
         )
 
 
-def counts_remark(what: str, images: ImageList, expected: Counts) -> tuple[str, ...]:
-    """Say in one line that a part of a data set has not its real size.
+def refuse_unread(folder: Path, beginning: str, read: str) -> None:
+    """Refuse folders that look like those of cameras or identities, but whose images would be left out.
 
     Args:
-        what: name of data set and part.
-        images: the part.
-        expected: its real size.
-
-    Returns:
-        The line, or nothing where the size is the real one. It is no error: look-alikes and subsets are smaller.
+        folder: where to look; hidden folders are passed over.
+        beginning: of names that are meant, where a number follows; a regular expression, capitals do not matter.
+        read: regular expression of the names that are read.
     """
-    infrared = int((images.modalities == INFRARED).sum())
-    found = Counts(len(np.unique(images.identities)), len(images.paths) - infrared, infrared)
-    if found == expected:
-        return ()
-    texts = [
-        f"{n.identities:,} identities with {n.visible:,} visible and {n.infrared:,} infrared images"
-        for n in (expected, found)
-    ]
-    return (f"{what} has {texts[0]}, found {texts[1]}: scores do not compare with published ones.",)
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    meant = [name for name in names if re.match(rf"{beginning}[^a-z]*\d", name, re.IGNORECASE)]
+    if strange := [name for name in meant if not re.fullmatch(read, name)]:
+        raise ValueError(
+            f"{folder} has {len(strange):,} folders that would not be read: {few(strange)}; name a camera like "
+            "cam1 and an identity like 0001, or move the folders away."
+        )
 
 
 def read_identities(file: Path) -> list[int]:
-    """Read a file that holds identities on one comma-separated line.
-
-    Args:
-        file: as ``exp/train_id.txt`` of SYSU-MM01.
-
-    Returns:
-        The identities in the order of the file.
-
-    Raises:
-        ValueError: when the file holds something else.
-    """
+    """Read the identities of a file such as ``exp/train_id.txt``, one comma-separated line: ascending, each once."""
     text = file.read_text(encoding="utf-8-sig", errors="replace")
     words = [word.strip() for word in text.replace("\n", ",").split(",") if word.strip()]
     if not all(map(is_number, words)):
@@ -174,26 +126,17 @@ def read_identities(file: Path) -> list[int]:
             f"{file} must hold identities on one line such as 1,2,10, but begins with {text[:40]!r}: "
             "copy the file from the data set again."
         )
-    return [int(word) for word in words]
+    return sorted({int(word) for word in words})
 
 
 def read_labelled_paths(root: Path, name: str) -> list[tuple[Path, int]]:
-    """Read a file whose lines are ``path label``.
-
-    Args:
-        root: folder of the data set, to which the paths are relative.
-        name: of the file in it.
-
-    Returns:
-        Paths and labels in the order of the file; nobody looked whether the paths exist.
-
-    Raises:
-        ValueError: when a line is something else, or there is none.
-    """
+    """Read a file below the folder `root` whose lines are ``path label``; nobody looked whether the paths exist."""
     file = root / name
     lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     pairs = [line.strip().rsplit(maxsplit=1) for line in lines if line.strip()]
-    wrong = [" ".join(pair) for pair in pairs if len(pair) < 2 or not is_number(pair[1])]
+    wrong = [
+        " ".join(pair) for pair in pairs if len(pair) < 2 or not is_number(pair[1]) or pair[0].startswith(("/", "\\"))
+    ]
     if wrong or not pairs:
         raise ValueError(
             f"{file} must hold lines such as 'folder/image.jpg 12', but "
@@ -204,12 +147,9 @@ def read_labelled_paths(root: Path, name: str) -> list[tuple[Path, int]]:
 
 
 def is_number(text: str) -> bool:
-    """Tell whether a text is made of the digits 0 to 9 alone.
+    """Tell whether a text is made of the digits 0 to 9 alone, and is a number that 64 bits can hold."""
+    return text.isascii() and text.isdecimal() and len(text) < 19
 
-    Args:
-        text: any.
 
-    Returns:
-        False also for an empty text.
-    """
-    return text.isascii() and text.isdecimal()
+def _names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())

@@ -19,24 +19,24 @@ from typing import Final, Literal, get_args
 
 from modinv import INFRARED, VISIBLE
 from reid.data.layout import (
-    Counts,
     Entry,
     ImageList,
     Layout,
     check_layout,
-    counts_remark,
     image_files,
+    is_number,
     list_images,
     read_identities,
     read_labelled_paths,
+    refuse_unread,
 )
 
-__all__ = ["Part", "read_images", "remarks"]
+__all__ = ["Part", "read_images"]
 
 Part = Literal["train", "test"]
 
 _MODALITIES: Final = {"vis": VISIBLE, "nir": INFRARED}
-_COUNTS: Final[dict[Part, Counts]] = {"train": Counts(713, 16_946, 13_975), "test": Counts(351, 8_680, 7_166)}
+_TEST: Final = "idx/test_id.txt"  # before all other lists: it is what the published protocol reads
 _LAYOUT: Final = Layout(
     "LLCM",
     "idx/train_vis.txt and idx/train_nir.txt with lines 'path label', 30,921 images of 713 identities, idx/test_id.txt "
@@ -59,17 +59,18 @@ def read_images(root: Path, part: Part) -> ImageList:
 
     Raises:
         FileNotFoundError: when a folder or file of the layout is missing.
-        ValueError: when the part is unknown or has no image, or a file of the layout cannot be read.
+        ValueError: when the part is unknown or has no image, or a file of the layout cannot be read; or a folder
+            looks like that of a camera or an identity and would not be read.
     """
     if part not in get_args(Part):
         raise ValueError(f"part must be one of {', '.join(get_args(Part))}, but is {part!r}: choose one of these.")
     lists = [f"idx/{part}_{kind}.txt" for kind in _MODALITIES]
-    if part == "train" or all((root / name).is_file() for name in lists):
+    if part == "train" or (not (root / _TEST).is_file() and all((root / name).is_file() for name in lists)):
         check_layout(root, _LAYOUT, lists)
         entries = [entry for kind in _MODALITIES for entry in _listed(root, f"idx/{part}_{kind}.txt", kind)]
     else:
-        check_layout(root, _LAYOUT, ["idx/test_id.txt", *(f"test_{kind}" for kind in _MODALITIES)])
-        identities = read_identities(root / "idx" / "test_id.txt")
+        check_layout(root, _LAYOUT, [_TEST, *(f"test_{kind}" for kind in _MODALITIES)])
+        identities = read_identities(root / _TEST)
         entries = [entry for kind in _MODALITIES for entry in _in_folders(root / f"test_{kind}", identities, kind)]
     if not entries:
         raise ValueError(
@@ -84,36 +85,25 @@ def read_images(root: Path, part: Part) -> ImageList:
     return list_images(_number(entries))
 
 
-def remarks(images: ImageList, part: Part) -> tuple[str, ...]:
-    """Say in what a part differs from the real one; nothing of it is an error.
-
-    Args:
-        images: from `read_images`.
-        part: which one.
-
-    Returns:
-        One line, or none where the counts are the real ones.
-    """
-    return counts_remark(f"LLCM {part}", images, _COUNTS[part])
-
-
 def _listed(root: Path, name: str, kind: str) -> Iterator[Entry]:
     for path, label in read_labelled_paths(root, name):
         yield Entry(path, label, _camera(path.relative_to(root)), 0, _MODALITIES[kind])
 
 
 def _in_folders(folder: Path, identities: list[int], kind: str) -> Iterator[Entry]:
-    for camera_folder in folder.iterdir():
-        camera = re.fullmatch(r"cam(\d+)", camera_folder.name)
-        for identity in identities if camera else []:
-            for path in image_files(camera_folder / f"{identity:04d}"):
-                yield Entry(path, identity, int(camera[1]), 0, _MODALITIES[kind])  # type: ignore[index]
+    refuse_unread(folder, "cam(era)?", "cam[0-9]{1,2}")
+    for camera in folder.glob("cam*"):
+        if camera.is_dir() and is_number(camera.name[3:]):
+            refuse_unread(camera, ".*", "[0-9]{4}")
+            for identity in identities:
+                for path in image_files(camera / f"{identity:04d}"):
+                    yield Entry(path, identity, int(camera.name[3:]), 0, _MODALITIES[kind])
 
 
 def _camera(path: Path) -> int:
     """Read the camera off a folder such as cam6, or a part of the file's name such as c06; 0 if there is none."""
     words = [*path.parent.parts, *path.stem.split("_")]
-    cameras = [match[1] for word in words if (match := re.fullmatch(r"c(?:am)?(\d+)", word))]
+    cameras = [match[1] for word in words if (match := re.fullmatch(r"c(?:am)?([0-9]{1,3})", word))]
     return int(cameras[-1]) if cameras else 0
 
 

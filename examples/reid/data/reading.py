@@ -1,5 +1,6 @@
 """Finds and reads a data set by its name; a process reads it once, however many models it trains."""
 
+import hashlib
 import os
 import sys
 from functools import lru_cache
@@ -42,32 +43,15 @@ class Source(NamedTuple):
 
 
 def describe_source(source: Source) -> dict[str, Any]:
-    """Name what determines the numbers.
-
-    Args:
-        source: any.
-
-    Returns:
-        The options that the data set has, JSON values.
-    """
+    """Name what determines the numbers, in JSON values: the images by what they are, wherever their folder lies."""
     names = {"sysu": ("gallery", "mode", "shots"), "regdb": ("split", "direction"), "llcm": ("direction", "roles")}
     chosen = ("data_set", *names[source.data_set], "validate")
-    return {"data": source.root.as_posix(), **{name: getattr(source, name) for name in chosen}}
+    return {"files": _fingerprint(source), **{name: getattr(source, name) for name in chosen}}
 
 
 @lru_cache(maxsize=1)
 def list_source(source: Source) -> Listing:
-    """List the images of a data set with its protocol; none is read yet.
-
-    Args:
-        source: see there.
-
-    Returns:
-        The listing.
-
-    Raises:
-        OSError, ValueError: one sentence, when the folder is not laid out as it should be.
-    """
+    """List the images of a data set with its protocol; none is read yet."""
     root = source.root
     if source.data_set == "sysu":
         part: Literal["train", "trainval"] = "train" if source.validate else "trainval"
@@ -91,13 +75,22 @@ def read_source(source: Source, size: tuple[int, int], cache: Path | None) -> Da
 
     Returns:
         The data set; nobody writes into it.
-
-    Raises:
-        ImageError: when images are missing or cannot be read; all of them are named.
-        OSError, ValueError: one sentence, when the folder is not laid out as it should be.
     """
     speaks = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts, the first one
     return load_dataset(list_source(source), size, cache=cache, progress=speaks and sys.stderr.isatty())
+
+
+@lru_cache(maxsize=1)
+def _fingerprint(source: Source) -> str:
+    """Hash names, labels and lengths of all files, and the galleries: whoever copies the folder changes nothing."""
+    listing, digest = list_source(source), hashlib.sha256()
+    parts = [listing.train, *(held.images for held in (listing.test, listing.validation) if held)]
+    for images in parts:
+        for path, *labels in zip(*images, strict=True):
+            digest.update(f"{os.path.relpath(path, source.root)} {path.stat().st_size} {labels}\n".encode())
+    for gallery in listing.test.trials.galleries:
+        digest.update(gallery.tobytes())
+    return f"{sum(len(images.paths) for images in parts):,} images, SHA-256 {digest.hexdigest()[:16]}"
 
 
 def _share(identities: np.ndarray[Any, Any]) -> int:

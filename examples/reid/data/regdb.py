@@ -12,24 +12,21 @@ from typing import Final, Literal, get_args
 
 from modinv import INFRARED, VISIBLE
 from reid.data.layout import (
-    Counts,
     Entry,
     ImageList,
     Layout,
     check_layout,
-    counts_remark,
     list_images,
     read_labelled_paths,
 )
 
-__all__ = ["NUM_SPLITS", "Part", "read_images", "remarks"]
+__all__ = ["NUM_SPLITS", "Part", "read_images"]
 
 NUM_SPLITS: Final = 10
 
 Part = Literal["train", "test"]
 
 _MODALITIES: Final = {"visible": VISIBLE, "thermal": INFRARED}
-_COUNTS: Final = Counts(206, 2_060, 2_060)  # of either part
 _LAYOUT: Final = Layout(
     "RegDB",
     "the folders Visible and Thermal, 4,120 images of 412 identities in each, and "
@@ -63,19 +60,6 @@ def read_images(root: Path, split: int, part: Part) -> ImageList:
     names = {f"idx/{part}_{kind}_{split}.txt": modality for kind, modality in _MODALITIES.items()}
     check_layout(root, _LAYOUT, list(names))
     return list_images(entry for name, modality in names.items() for entry in _entries(root, name, modality))
-
-
-def remarks(images: ImageList, part: Part) -> tuple[str, ...]:
-    """Say in what one half of a split differs from the real one; nothing of it is an error.
-
-    Args:
-        images: from `read_images`.
-        part: which half.
-
-    Returns:
-        One line, or none where the counts are the real ones.
-    """
-    return counts_remark(f"RegDB {part}", images, _COUNTS)
 
 
 def _entries(root: Path, name: str, modality: int) -> list[Entry]:

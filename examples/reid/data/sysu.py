@@ -18,20 +18,20 @@ from numpy.typing import NDArray
 
 from modinv import INFRARED, VISIBLE
 from reid.data.layout import (
-    Counts,
     Entry,
     ImageList,
     Layout,
     check_layout,
-    counts_remark,
     image_files,
     is_number,
     list_images,
     read_identities,
+    refuse_unread,
 )
+from reid.protocols import NUM_TRIALS
 
 __all__ = ["INFRARED_CAMERAS", "VISIBLE_CAMERAS", "ImageList", "Split", "read_images"]
-__all__ += ["read_permutation_file", "read_permutations", "remarks"]
+__all__ += ["missing_images", "read_permutation_file", "read_permutations"]
 
 VISIBLE_CAMERAS: Final = (1, 2, 4, 5)
 INFRARED_CAMERAS: Final = (3, 6)
@@ -40,13 +40,6 @@ Split = Literal["train", "val", "trainval", "test"]
 
 _CAMERAS: Final = tuple(sorted(VISIBLE_CAMERAS + INFRARED_CAMERAS))
 _PERMUTATIONS: Final = "exp/rand_perm_cam.mat"
-# Counted in the data set's own rand_perm_cam.mat; trainval is what the field trains on.
-_COUNTS: Final[dict[Split, Counts]] = {
-    "train": Counts(296, 20_284, 9_929),
-    "val": Counts(99, 1_974, 1_980),
-    "trainval": Counts(395, 22_258, 11_909),
-    "test": Counts(96, 6_775, 3_803),
-}
 _LAYOUT: Final = Layout(
     "SYSU-MM01",
     "the folders cam1 to cam6 and exp/train_id.txt, exp/val_id.txt and exp/test_id.txt, 30,071 visible and 15,792 "
@@ -68,12 +61,17 @@ def read_images(root: Path, split: Split) -> ImageList:
 
     Raises:
         FileNotFoundError: when a folder or file of the layout is missing.
-        ValueError: when the split is unknown, has no image, or its list of identities cannot be read.
+        ValueError: when the split is unknown, has no image, or its list of identities cannot be read; or a folder
+            looks like that of a camera or an identity and would not be read.
     """
     if split not in get_args(Split):
         raise ValueError(f"split must be one of {', '.join(get_args(Split))}, but is {split!r}: choose one of these.")
     lists = [f"exp/{part}_id.txt" for part in ("train", "val", "test")]
-    check_layout(root, _LAYOUT, [*(f"cam{camera}" for camera in _CAMERAS), *lists])
+    cameras = [f"cam{camera}" for camera in _CAMERAS]
+    check_layout(root, _LAYOUT, [*cameras, *lists])
+    refuse_unread(root, "cam(era)?", "|".join(cameras))
+    for camera in cameras:
+        refuse_unread(root / camera, ".*", "[0-9]{4}")
     identities = _identities(root, split)
     entries = [entry for identity in identities for entry in _entries(root, identity)]
     if not entries:
@@ -84,33 +82,8 @@ def read_images(root: Path, split: Split) -> ImageList:
     return list_images(entries)
 
 
-def remarks(images: ImageList, split: Split) -> tuple[str, ...]:
-    """Say in what a split differs from the real one; nothing of it is an error.
-
-    Args:
-        images: from `read_images`.
-        split: which one.
-
-    Returns:
-        One line, or none where the counts are the real ones.
-    """
-    return counts_remark(f"SYSU-MM01 {split}", images, _COUNTS[split])
-
-
 def missing_images(root: Path, images: ImageList, split: Split) -> list[Path]:
-    """Compare a split with the permutations of the data set, which tell how many images each folder has.
-
-    Args:
-        root: folder of the data set.
-        images: from `read_images`.
-        split: which one.
-
-    Returns:
-        The images that should be there and are not; none where the data set has no ``exp/rand_perm_cam.mat``.
-
-    Raises:
-        ValueError: when that file holds something else.
-    """
+    """Name the images that `exp/rand_perm_cam.mat`, if there is one, counts for a split and `images` does not hold."""
     found: dict[tuple[int, int], set[int]] = {}
     for identity, camera, number in np.stack(images[1:4], axis=1).tolist():
         found.setdefault((camera, identity), set()).add(number)
@@ -125,17 +98,7 @@ def missing_images(root: Path, images: ImageList, split: Split) -> list[Path]:
 
 
 def read_permutations(root: Path) -> dict[tuple[int, int], NDArray[np.int64]] | None:
-    """Read which images the official protocol puts into the gallery.
-
-    Args:
-        root: folder of the data set.
-
-    Returns:
-        See `read_permutation_file`. None where the data set has no `exp/rand_perm_cam.mat`.
-
-    Raises:
-        ValueError: when the file holds something else.
-    """
+    """Read the permutations of a data set, see `read_permutation_file`; None where it has none."""
     file = root / _PERMUTATIONS
     return read_permutation_file(file) if file.is_file() else None
 
@@ -154,20 +117,23 @@ def read_permutation_file(file: Path) -> dict[tuple[int, int], NDArray[np.int64]
         ValueError: when the file holds something else.
     """
     try:
-        cells = scipy.io.loadmat(file).get("rand_perm_cam")
-    except Exception:  # scipy raises many kinds on a file that is cut off or no MATLAB file
-        cells = None
-    if cells is None or cells.dtype != object or cells.size != len(_CAMERAS):
+        cells = scipy.io.loadmat(file)["rand_perm_cam"]
+        return {
+            (camera, identity): permutations.astype(np.int64).reshape(NUM_TRIALS, permutations.shape[1])
+            for camera, cell in zip(_CAMERAS, cells.reshape(-1), strict=True)
+            for identity, permutations in enumerate(cell.reshape(-1), start=1)
+            if permutations.size
+        }
+    except NotImplementedError as error:
+        raise ValueError(
+            f"{file} is a MATLAB file of version 7.3, which is not read: copy the file from the data set again, or "
+            "save it with -v7."
+        ) from error
+    except Exception as error:  # scipy raises many kinds on a file that is cut off or no MATLAB file
         raise ValueError(
             f"{file} must hold a cell array 'rand_perm_cam' of six cameras, but does not: "
             "copy the file from the data set again."
-        )
-    return {
-        (camera, identity): np.asarray(permutations, dtype=np.int64)
-        for camera, cell in zip(_CAMERAS, cells.reshape(-1), strict=True)
-        for identity, permutations in enumerate(cell.reshape(-1), start=1)
-        if permutations.size
-    }
+        ) from error
 
 
 def _entries(root: Path, identity: int) -> Iterator[Entry]:

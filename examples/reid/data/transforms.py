@@ -62,17 +62,7 @@ class Augmentation(NamedTuple):
 
 
 def normalize(images: Tensor) -> Tensor:
-    """Scale bytes to zero mean and unit variance by the statistics of ImageNet.
-
-    Args:
-        images: ``(N, 3, H, W)`` of dtype uint8.
-
-    Returns:
-        ``(N, 3, H, W)`` of dtype float32.
-
-    Raises:
-        ValueError: when the images have another shape or dtype.
-    """
+    """Scale uint8 ``(N, 3, H, W)`` to float32 of zero mean and unit variance by the statistics of ImageNet."""
     _check(images)
     return _standardize(images.float() / 255)
 

@@ -1,12 +1,11 @@
 """Distances between every query and every gallery image, in float64, some queries at a time."""
 
+import hashlib
 from collections.abc import Iterator
 from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
-
-from reid.evaluation.equal_rows import first_equal_row
 
 __all__ = ["Gallery", "Metric", "distances", "distances_to", "prepare_gallery", "query_tiles"]
 
@@ -18,6 +17,7 @@ _TILE_ELEMENTS = 1 << 23
 _TILE_ROWS = 32
 # Features of the gallery that are in float64 at a time: 8 MiB.
 _BLOCK_ELEMENTS = 1 << 20
+_SAMPLE = 1000  # images of the gallery that tell what all have in common
 _SHORTEST = 1e-150  # no feature of float32 is as short, but for zero
 
 
@@ -26,8 +26,10 @@ class Gallery(NamedTuple):
 
     features: Tensor
     """``(G, D)``, as they came."""
+    origin: Tensor | None
+    """``(D,)`` float64, from where features are measured; None: from zero."""
     squares: Tensor
-    """``(G,)`` float64, the squared norms"""
+    """``(G,)`` float64, the squared norms, from the origin"""
     repeated: Tensor
     """``(R,)``, the rows that repeat an earlier one …"""
     originals: Tensor
@@ -39,9 +41,10 @@ def distances(query: Tensor, gallery: Tensor, metric: Metric = "cosine") -> Tens
     """Compare every query with every gallery image.
 
     ``"cosine"`` is minus the cosine similarity (adding 1 would round near-equal values into ties);
-    ``"euclidean"`` is the Euclidean distance of the features as they are. Both are computed in float64,
-    whatever the type of the features: the inner products that make them fast cancel, and float32 ranks
-    differently on different machines. Gallery images with equal features are equally far, to the last bit.
+    ``"euclidean"`` is the Euclidean distance of the features as they are, whatever offset they have in common.
+    Both are computed in float64, whatever the type of the features: the inner products that make them fast
+    cancel, and float32 ranks differently on different machines. Gallery images with equal features are equally
+    far, to the last bit.
 
     Args:
         query: features, shape ``(Q, D)``.
@@ -82,12 +85,13 @@ def prepare_gallery(gallery: Tensor, metric: Metric) -> Gallery:
     if gallery.ndim != 2:
         raise ValueError(f"features must be a matrix with a row per image, got shape {tuple(gallery.shape)}.")
     gallery = gallery.detach()
+    origin = _origin(gallery, metric)
     squares = gallery.new_empty(len(gallery), dtype=torch.float64)
     for rows in _blocks(gallery):
-        squares[rows] = gallery[rows].double().square().sum(dim=1)
-    first = first_equal_row(gallery)  # (G,)
+        squares[rows] = _measured(gallery[rows], origin).square().sum(dim=1)
+    first = _first_equal_row(gallery)  # (G,)
     repeated = (first != torch.arange(len(first), device=first.device)).nonzero()[:, 0]
-    return Gallery(gallery, squares, repeated, first[repeated], metric)
+    return Gallery(gallery, origin, squares, repeated, first[repeated], metric)
 
 
 def distances_to(gallery: Gallery, query: Tensor) -> Tensor:
@@ -105,11 +109,12 @@ def distances_to(gallery: Gallery, query: Tensor) -> Tensor:
 
     """
     _check(query, gallery.features)
-    query = query.detach().double()
+    query = _measured(query.detach(), gallery.origin)
     squares = query.square().sum(dim=1, keepdim=True)  # (q, 1)
     result = query.new_empty((len(query), len(gallery.features)))
     for rows in _blocks(gallery.features):
-        torch.matmul(query, gallery.features[rows].double().T, out=(products := result[:, rows]))
+        shown = _measured(gallery.features[rows], gallery.origin)  # (g, D)
+        torch.matmul(query, shown.T, out=(products := result[:, rows]))
         _compare(products, squares, gallery.squares[rows], gallery.metric)
     # A matrix product may round equal columns differently, by where they stand.
     result[:, gallery.repeated] = result[:, gallery.originals]
@@ -129,6 +134,31 @@ def query_tiles(num_queries: int, num_images: int) -> Iterator[slice]:
     """
     rows = max(_TILE_ROWS, _TILE_ELEMENTS // max(1, num_images))
     return (slice(start, start + rows) for start in range(0, num_queries, rows))
+
+
+def _first_equal_row(gallery: Tensor) -> Tensor:
+    """Find the first row that each row is equal to, by a hash of their bytes, (G,)."""
+    seen: dict[bytes, int] = {}
+    first: list[int] = []
+    for rows in _blocks(gallery):
+        block = (gallery[rows].double() + 0.0).cpu().numpy()  # -0.0 + 0.0 is 0.0, to which it is equal
+        digests = (hashlib.blake2b(row, digest_size=16).digest() for row in block)
+        first += [seen.setdefault(digest, place) for place, digest in enumerate(digests, start=len(first))]
+    return torch.tensor(first, dtype=torch.int64, device=gallery.device)
+
+
+def _origin(gallery: Tensor, metric: Metric) -> Tensor | None:
+    """Choose what is taken off all features, so that products of a common offset do not swallow the differences.
+
+    A median is a value of the features itself: differences of values of few bits stay exact, and so do ties.
+    """
+    if metric == "cosine" or len(gallery) == 0:
+        return None
+    return gallery[:: len(gallery) // _SAMPLE + 1].double().median(dim=0).values
+
+
+def _measured(features: Tensor, origin: Tensor | None) -> Tensor:
+    return features.double() if origin is None else features.double() - origin
 
 
 def _compare(products: Tensor, query: Tensor, gallery: Tensor, metric: Metric) -> None:

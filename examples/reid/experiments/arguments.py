@@ -16,15 +16,7 @@ __all__ = ["methods_of", "parse", "seeds_of"]
 
 
 def parse(arguments: Sequence[str] | None, description: str | None = None) -> argparse.Namespace:
-    """Read the command line.
-
-    Args:
-        arguments: None for those of the process.
-        description: for ``--help``.
-
-    Returns:
-        The options by name; `name` is always set.
-    """
+    """Read the command line, by default that of the process; `name` is always set."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     for add_group in (_add_run, _add_data, _add_model, _add_training, _add_selection):
         add_group(parser)
@@ -37,27 +29,13 @@ def parse(arguments: Sequence[str] | None, description: str | None = None) -> ar
 
 
 def methods_of(chosen: argparse.Namespace) -> tuple[str, ...]:
-    """Return the methods that are asked for, in the order of the table.
-
-    Args:
-        chosen: from `parse`.
-
-    Returns:
-        Names in `METHODS`.
-    """
+    """Return the methods that are asked for, names in `METHODS`, in the order of the table."""
     asked = chosen.methods or (ABLATION if chosen.ablation else (chosen.method,))
     return tuple(name for name in METHODS if name in asked)
 
 
 def seeds_of(chosen: argparse.Namespace) -> range:
-    """Return the seeds that are asked for.
-
-    Args:
-        chosen: from `parse`.
-
-    Returns:
-        Ascending, one or more.
-    """
+    """Return the seeds that are asked for, ascending, one or more."""
     return range(chosen.seed, chosen.seed + (chosen.seeds or (5 if chosen.ablation else 1)))
 
 

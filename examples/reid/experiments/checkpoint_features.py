@@ -2,16 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-from reid.data import llcm, regdb, sysu
 from reid.data.images import load_images
-from reid.data.layout import ImageList
-from reid.evaluation.saved_features import LabelledFeatures
+from reid.data.reading import DataSetName, Source, list_source
+from reid.experiments.saved_features import LabelledFeatures
 from reid.network.extraction import extract_embeddings
-from reid.network.flip import FlipAveraged
 from reid.network.model import TwoStreamNetwork
 from reid.training.checkpoint import read_checkpoint
 
@@ -19,7 +17,7 @@ __all__ = ["extract_features"]
 
 
 def extract_features(
-    checkpoint: Path, root: Path, data_set: Literal["sysu", "regdb", "llcm"], *, flip: bool, device: str
+    checkpoint: Path, root: Path, data_set: DataSetName, *, flip: bool, device: str
 ) -> LabelledFeatures:
     """Embed the test images as the training did, with the network that the checkpoint describes.
 
@@ -39,35 +37,29 @@ def extract_features(
     """
     if not checkpoint.is_file():
         raise FileNotFoundError(f"{checkpoint} does not exist; give the .pt file of a training.")
-    content = read_checkpoint(checkpoint)
-    options = content["options"]
-    if options.get("data_set") != data_set:
+    content = read_checkpoint(
+        checkpoint, "copy it again, or give what another network makes of the test images with --features"
+    )
+    if (found := content["options"].get("data_set")) != data_set:
         raise ValueError(
-            f"{checkpoint} was trained on {options.get('data_set')!r}, not on {data_set!r}; name the data set that it "
-            "was trained on."
+            f"{checkpoint} was trained on {found!r}, not on {data_set!r}; name the data set that it was trained on."
         )
-    network = _network(checkpoint, content).to(device)
-    listed = _test_images(root, data_set, options)
-    height, width = options["size"]
-    images = load_images(listed.paths, (height, width), progress=sys.stderr.isatty())
-    embeddings = extract_embeddings(
-        FlipAveraged(network) if flip else network, images, torch.from_numpy(listed.modalities)
-    )
+    network, size, split = _described(checkpoint, content)
+    # The trials of the listing are not read; those of "agw" need no file.
+    listing = list_source(Source(root, data_set, gallery="agw", split=split or 1))
+    listed = listing.test.images
+    images = load_images(listed.paths, size, progress=sys.stderr.isatty())
+    embeddings = extract_embeddings(network.to(device), images, torch.from_numpy(listed.modalities), flip=flip)
     return LabelledFeatures(
-        embeddings.to(device), listed.identities, listed.cameras, listed.numbers, listed.modalities, (checkpoint,)
+        embeddings.to(device), *listed[1:], files=(checkpoint,), split=split, remarks=listing.remarks
     )
 
 
-def _test_images(root: Path, data_set: str, options: dict[str, Any]) -> ImageList:
-    if data_set == "regdb":
-        return regdb.read_images(root, options["split"], "test")
-    return sysu.read_images(root, "test") if data_set == "sysu" else llcm.read_images(root, "test")
-
-
-def _network(checkpoint: Path, content: dict[str, Any]) -> TwoStreamNetwork:
+def _described(checkpoint: Path, content: dict[str, Any]) -> tuple[TwoStreamNetwork, tuple[int, int], int | None]:
+    """Build the network of a checkpoint, and tell the size of its images and its split of RegDB."""
     options, state = content["options"], content["model"]
     try:
-        classifier = state["head.classifier.weight"]  # (C, D)
+        classifier = state["head.classifier.weight"].real  # (C, D)
         network = TwoStreamNetwork(
             len(classifier),
             backbone=options["backbone"],
@@ -75,9 +67,11 @@ def _network(checkpoint: Path, content: dict[str, Any]) -> TwoStreamNetwork:
             private_stages=options["private_stages"],
         ).to(classifier.dtype)
         network.load_state_dict(state)
-    except (KeyError, RuntimeError) as error:
+        height, width = map(int, options["size"])
+        split = int(options["split"]) if options["data_set"] == "regdb" else None
+    except (ArithmeticError, LookupError, TypeError, AttributeError, RuntimeError, ValueError) as error:
         raise ValueError(
-            f"{checkpoint} does not fit the network that it describes ({str(error).splitlines()[0]}); "
+            f"{checkpoint} does not fit the network that it describes ({f'{error!r}'.splitlines()[0]:.200}); "
             "evaluate it with the version of the example that wrote it."
         ) from error
-    return network.eval()
+    return network.eval(), (height, width), split

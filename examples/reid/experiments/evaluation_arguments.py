@@ -82,7 +82,10 @@ def _problem(chosen: argparse.Namespace) -> str | None:
         return (
             "--flip and --data need --checkpoint; saved features cannot be mirrored, average them when you save them."
         )
-    given = len(chosen.features or chosen.checkpoint)
+    paths = chosen.features or chosen.checkpoint
+    given = len(paths)
     if given > 1 and chosen.data_set != "regdb":
         return f"{chosen.data_set} is scored with one model, got {given} paths; only RegDB has one for each split."
+    if len({path.resolve() for path in paths}) < given:
+        return "a path is given twice; give one for each split."
     return None

@@ -65,19 +65,7 @@ def run_task(
 
 
 def build_network(settings: Settings, method: Method, num_identities: int) -> TwoStreamNetwork:
-    """Build the network of a method, with the parts that it trains.
-
-    Args:
-        settings: backbone, weights and device.
-        method: tells whether there are private branches.
-        num_identities: in training.
-
-    Returns:
-        The network on its device.
-
-    Raises:
-        OSError, ValueError: when the weights cannot be read or do not fit.
-    """
+    """Build the network of a method, with the parts that it trains, on its device."""
     network = TwoStreamNetwork(
         num_identities,
         backbone=settings.backbone,
@@ -89,18 +77,7 @@ def build_network(settings: Settings, method: Method, num_identities: int) -> Tw
 
 
 def load_weights(network: TwoStreamNetwork, settings: Settings) -> WeightReport | None:
-    """Start the backbone from the weight file of the settings.
-
-    Args:
-        network: filled in place.
-        settings: see there.
-
-    Returns:
-        What was in the file; None where there is none.
-
-    Raises:
-        OSError, ValueError: when the weights cannot be read or do not fit.
-    """
+    """Start the backbone from the weight file of the settings, if there is one, and tell what was in it."""
     if settings.weights is None or not isinstance(network.backbone, TwoStreamResNet50):
         return None
     return load_imagenet_weights(network.backbone, settings.weights)
@@ -138,7 +115,14 @@ def _train_and_score(
         described=described,
         resume=way.resume,
         stop=way.stop,
-        observer=Recorder(network, task, settings, folder, best),
+        observer=Recorder(
+            network,
+            task.title,
+            folder / task.name,
+            settings.training.steps,
+            best,
+            tensorboard=settings.tensorboard,
+        ),
         title=task.title,
         progress=way.progress,
         ranks=way.ranks,

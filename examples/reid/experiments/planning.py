@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import torch
 
 from modinv import INFRARED, VISIBLE
-from reid.data.dataset import TrainingSet
+from reid.data.layout import ImageList
 from reid.data.reading import list_source, read_source
+from reid.data.sampler import CrossModalityPKSampler
 from reid.experiments.arguments import methods_of, seeds_of
 from reid.experiments.experiment import load_weights
 from reid.experiments.presets import settings_of
@@ -45,19 +46,7 @@ class Plan(NamedTuple):
 
 
 def prepare(chosen: argparse.Namespace, folder: Path, ranks: Ranks) -> Plan:
-    """Make or look through the data, and everything else that can be refused before training.
-
-    Args:
-        chosen: from `reid.experiments.arguments.parse`.
-        folder: of the results.
-        ranks: this process among those that train each model.
-
-    Returns:
-        The plan.
-
-    Raises:
-        RefusedError: one sentence.
-    """
+    """Make or look through the data, and everything else that can be refused before training, by a `RefusedError`."""
     methods, results = methods_of(chosen), folder / "results.json"
     if len(methods) > 1 and results.exists() and not chosen.resume:
         raise RefusedError(f"{results} holds an ablation already: go on with --resume, or give another --name.")
@@ -74,15 +63,7 @@ def prepare(chosen: argparse.Namespace, folder: Path, ranks: Ranks) -> Plan:
 
 
 def title_of(method: str, settings: Settings) -> str:
-    """Name a row of the table.
-
-    Args:
-        method: a name in `METHODS`.
-        settings: tell whether the epoch was chosen on the test set, which stands in the row.
-
-    Returns:
-        The title.
-    """
+    """Name a row of the table; that the epoch was chosen on the test set stands in it."""
     return METHODS[method].title + (" [epoch chosen on TEST]" if settings.select == "test" else "")
 
 
@@ -98,14 +79,16 @@ def _check(settings: Settings, chosen: argparse.Namespace, ranks: Ranks) -> tupl
     if settings.tensorboard:
         require_tensorboard()
     remarks = _check_weights(settings)
-    # Workers read the images again, which is little beside what a broken one would cost in the end.
-    data = read_source(settings.source, settings.size, settings.cache).train
+    listing, training = list_source(settings.source), settings.training
+    CrossModalityPKSampler(listing.train.identities, listing.train.modalities, identities=training.identities)
     if ranks.world_size > 1:
-        _check_complete(data, settings.training.identities)
+        _check_complete(listing.train, training.identities)
+    # Workers read the images again, which is little beside what a broken one would cost in the end.
+    read_source(settings.source, settings.size, settings.cache)
     if chosen.workers > 1:
         read_source.cache_clear()
     if chosen.data is not None:  # nobody takes the synthetic one for the real one
-        remarks += list_source(settings.source).remarks
+        remarks += listing.remarks
     return remarks + ((TEST_WARNING,) if settings.select == "test" else ())
 
 
@@ -123,9 +106,9 @@ def _check_processes(settings: Settings, workers: int, ranks: Ranks) -> None:
         )
 
 
-def _check_complete(data: TrainingSet, least: int) -> None:
+def _check_complete(train: ImageList, least: int) -> None:
     """Refuse batches in which a process might lack a modality, and with it a part of the network."""
-    seen = [set(data.labels[data.modalities == modality].tolist()) for modality in (VISIBLE, INFRARED)]
+    seen = [set(train.identities[train.modalities == modality].tolist()) for modality in (VISIBLE, INFRARED)]
     if (complete := len(seen[0] & seen[1])) < least:
         raise ValueError(
             f"several processes need {least} identities that are seen in both modalities, but there are {complete}: "
@@ -156,7 +139,7 @@ def _provenance(settings: Settings, chosen: argparse.Namespace, options: Mapping
         shots=source.shots if sysu else None,
         metric="cosine",
         normalisation="L2",
-        options={**options, **process, **warning},
+        options={**options, "data": source.root.as_posix(), **process, **warning},
         direction="infrared-to-visible" if sysu else source.direction,
         roles=source.roles if llcm else None,
         trials=len(trials.galleries),

@@ -45,14 +45,7 @@ AUGMENTATIONS: Final[Mapping[str, Mapping[str, Any]]] = {
 
 
 def settings_of(chosen: argparse.Namespace) -> Settings:
-    """Fill what was not chosen from the backbone's preset, and make the synthetic data set if it is meant.
-
-    Args:
-        chosen: from `reid.experiments.arguments.parse`.
-
-    Returns:
-        The settings.
-    """
+    """Fill what was not chosen from the backbone's preset, and make the synthetic data set if it is meant."""
     preset = SMOKE if chosen.smoke else PRESETS[chosen.backbone]
     size = tuple(chosen.size or preset.size)
     return Settings(
@@ -73,15 +66,7 @@ def settings_of(chosen: argparse.Namespace) -> Settings:
 
 
 def synthetic_data(data_set: DataSetName = "sysu", *, smoke: bool) -> Path:
-    """Make a synthetic data set in the layout of a real one, unless it is there.
-
-    Args:
-        data_set: whose layout.
-        smoke: whether the smallest one will do.
-
-    Returns:
-        Its folder.
-    """
+    """Make a synthetic data set in a layout, for `smoke` the smallest, unless it is there, and return its folder."""
     root = Path("data", f"synthetic-{data_set}{'-smoke' if smoke else ''}")
     options: dict[str, Any] = {"progress": sys.stderr.isatty()}
     if smoke:

@@ -137,12 +137,7 @@ def write_evaluation(path: Path, trials: Sequence[Scores], provenance: Provenanc
 
 
 def versions() -> dict[str, str]:
-    """Name what computed the numbers.
-
-    Returns:
-        The versions of Python, torch, numpy and modinv.
-
-    """
+    """Name the versions of what computed the numbers."""
     return {
         "python": platform.python_version(),
         "torch": str(torch.__version__),
@@ -152,15 +147,7 @@ def versions() -> dict[str, str]:
 
 
 def sha256(path: Path) -> str:
-    """Hash a file, in pieces of a megabyte.
-
-    Args:
-        path: of the file, usually a checkpoint.
-
-    Returns:
-        The SHA-256 in 64 hexadecimal digits.
-
-    """
+    """Hash a file in pieces of a megabyte: 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while piece := file.read(1 << 20):

@@ -15,14 +15,11 @@ __all__ = ["read_runs"]
 
 
 def read_runs(path: Path, options: Mapping[str, Any]) -> dict[tuple[str, int], Run]:
-    """Read the runs of a file that `write_results` wrote.
+    """Read the runs of a file that `write_results` wrote, by the title of their method and their seed.
 
     Args:
         path: of the file; where there is none, nothing is finished yet.
         options: those of the provenance now; all must be the same.
-
-    Returns:
-        The runs by the title of their method and their seed, with every number as it was written.
 
     Raises:
         ResumeError: when the file is damaged, or was made with other options.

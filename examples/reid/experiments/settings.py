@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from reid.data.reading import Source, describe_source
+from reid.experiments.results import sha256
 from reid.network.model import BackboneName
 from reid.training.methods import METHODS, Method
 from reid.training.options import TrainingOptions
@@ -54,15 +55,7 @@ class Task(NamedTuple):
 
 
 def describe(settings: Settings, methods: list[str]) -> dict[str, Any]:
-    """List everything beside the seed that determines the numbers.
-
-    Args:
-        settings: of all models alike.
-        methods: names in `METHODS`.
-
-    Returns:
-        JSON values.
-    """
+    """List everything beside the seed that determines the numbers, as JSON values."""
     described = settings._asdict()
     training = described.pop("training")._asdict()
     schedule, augmentation = training.pop("schedule")._asdict(), training.pop("augmentation")._asdict()
@@ -75,6 +68,8 @@ def describe(settings: Settings, methods: list[str]) -> dict[str, Any]:
         **augmentation,
         "methods": {name: _describe_method(METHODS[name]) for name in methods},
     }
+    if settings.weights:
+        described["weights"] = sha256(settings.weights)  # wherever the file lies
     for name in ("cache", "tensorboard", "checkpoint_every"):
         del described[name]
     plain: dict[str, Any] = json.loads(json.dumps(described, default=Path.as_posix))

@@ -2,7 +2,8 @@
 
 import importlib
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Final, NamedTuple
@@ -32,7 +33,10 @@ class WeightReport(NamedTuple):
     def text(self) -> str:
         """Return one line."""
         parts = {"loaded": self.loaded, "missing": self.missing, "unexpected": self.unexpected}
-        return "; ".join(f"{len(names)} {what}{_some(names, what)}" for what, names in parts.items())
+        return "; ".join(
+            f"{len(names)} {what}" + (f" ({_some(names)})" if names and what != "loaded" else "")
+            for what, names in parts.items()
+        )
 
 
 def load_imagenet_weights(network: TwoStreamResNet50, path: Path) -> WeightReport:
@@ -54,8 +58,8 @@ def load_imagenet_weights(network: TwoStreamResNet50, path: Path) -> WeightRepor
     missing = tuple(dict.fromkeys(source for source in sources.values() if source not in weights))
     if lacking := [name for name in missing if not name.endswith("num_batches_tracked")]:
         raise ValueError(
-            f"{path} must hold the state dict of a ResNet-50, but lacks {len(lacking)} of its tensors"
-            f"{_some(lacking, 'missing')}: give a file with torchvision's names."
+            f"{path} must hold the state dict of a ResNet-50, but lacks {len(lacking)} of its tensors "
+            f"({_some(lacking)}): give a file with torchvision's names."
         )
     filled = {name: weights[source] for name, source in sources.items() if source in weights}
     wrong = [name for name, value in filled.items() if value.shape != state[name].shape]
@@ -87,11 +91,21 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise FileNotFoundError(f"{path} is not a file: give the state dict of an ImageNet ResNet-50 that is on disk.")
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     for name in ("state_dict", "model"):
+        if len(networks := [key for key, value in content.items() if _has_tensors(value)]) > 1:
+            raise ValueError(f"{path} holds several networks ({_some(networks)}): save the state dict of one alone.")
         content = content[name] if isinstance(content.get(name), Mapping) else content
-    tensors = {_PREFIX.sub("", str(name)): value for name, value in content.items() if isinstance(value, Tensor)}
+    named = [(_PREFIX.sub("", str(name)), value) for name, value in content.items() if isinstance(value, Tensor)]
+    tensors = dict(named)
     if not tensors:
         raise ValueError(f"{path} must hold named tensors, but holds none: give a state dict.")
+    if len(tensors) < len(named):
+        twice = [name for name, count in Counter(name for name, _ in named).items() if count > 1]
+        raise ValueError(f"{path} holds {_some(twice)} of several networks: save the state dict of one alone.")
     return tensors
+
+
+def _has_tensors(value: object) -> bool:
+    return isinstance(value, Mapping) and any(isinstance(part, Tensor) for part in value.values())
 
 
 def _read_safetensors(path: Path) -> Mapping[str, Any]:
@@ -111,7 +125,16 @@ def _read_safetensors(path: Path) -> Mapping[str, Any]:
 def _read_pickle(path: Path) -> Mapping[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, UnpicklingError, EOFError, ValueError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        UnpicklingError,
+        EOFError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ValueError,
+    ) as error:
         raise ValueError(
             f"{path} must hold tensors and nothing else that torch.save wrote ({type(error).__name__}): "
             "save the state dict alone."
@@ -121,8 +144,6 @@ def _read_pickle(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _some(names: tuple[str, ...] | list[str], what: str) -> str:
-    if not names or what == "loaded":
-        return ""
+def _some(names: Sequence[str]) -> str:
     more = "" if len(names) <= _SHOWN else f" and {len(names) - _SHOWN} more"
-    return f" ({', '.join(names[:_SHOWN])}{more})"
+    return f"{', '.join(map(str, names[:_SHOWN]))}{more}"

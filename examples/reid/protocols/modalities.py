@@ -20,18 +20,7 @@ class ModalityRoles(NamedTuple):
 
 
 def roles_of(direction: Direction) -> ModalityRoles:
-    """Tell who asks and who answers.
-
-    Args:
-        direction: ``"visible-to-infrared"``: visible queries, infrared gallery; or the other way round.
-
-    Returns:
-        The two modalities.
-
-    Raises:
-        ValueError: for an unknown direction.
-
-    """
+    """Tell which modality asks and which answers: ``"visible-to-infrared"`` has visible queries."""
     if direction not in get_args(Direction):
         raise ValueError(f"direction must be one of {', '.join(get_args(Direction))}, got {direction!r}.")
     if direction == "visible-to-infrared":
@@ -40,20 +29,7 @@ def roles_of(direction: Direction) -> ModalityRoles:
 
 
 def of_modality(identities: NDArray[np.int64], modalities: NDArray[np.int64], modality: int) -> NDArray[np.int64]:
-    """Find the images of a modality.
-
-    Args:
-        identities: shape ``(N,)``; only their number is read.
-        modalities: 0 visible, 1 infrared, shape ``(N,)``.
-        modality: the one that is asked for.
-
-    Returns:
-        Indices, ascending.
-
-    Raises:
-        ValueError: for unfitting arrays, or when there is no such image.
-
-    """
+    """Find the images of a modality: indices, ascending, one at least."""
     if np.shape(identities) != np.shape(modalities) or np.ndim(modalities) != 1:
         raise ValueError(
             "identities and modalities must be two vectors of one length, "

@@ -15,20 +15,7 @@ Cells = Mapping[tuple[int, int], Mapping[int, int]]
 
 
 def sort_into_cells(identities: NDArray[np.int64], cameras: NDArray[np.int64], numbers: NDArray[np.int64]) -> Cells:
-    """Find the images of each camera and identity.
-
-    Args:
-        identities: shape ``(N,)``, any order.
-        cameras: shape ``(N,)``.
-        numbers: of the image inside its camera and identity, shape ``(N,)``.
-
-    Returns:
-        The cells that have an image.
-
-    Raises:
-        ValueError: for arrays that are not three vectors of one length, or an image that comes twice.
-
-    """
+    """Find the images of each camera and identity that has one; no image may come twice."""
     shapes = {np.shape(array) for array in (identities, cameras, numbers)}
     if len(shapes) != 1 or identities.ndim != 1:
         raise ValueError(f"identities, cameras and numbers must be three vectors of one length, got {sorted(shapes)}.")

@@ -61,16 +61,7 @@ class Trials(NamedTuple):
 
 
 def masks(trials: Trials, trial: int) -> Masks:
-    """Apply the rule to the queries and the gallery of one trial.
-
-    Args:
-        trials: of any protocol.
-        trial: position in ``trials.galleries``, from 0.
-
-    Returns:
-        The two masks, shape ``(Q, G)`` each.
-
-    """
+    """Apply the rule to the queries and the gallery of a trial, counted from 0."""
     query, gallery = trials.queries[trial], trials.galleries[trial]
     identities, origins = trials.identities, trials.origins
     return Masks(

@@ -5,6 +5,6 @@ A script calls `write_report` when it is done. The page of an older folder is dr
     PYTHONPATH=examples python -m reid.report runs/NAME
 """
 
-from reid.report.writing import write_report
+from reid.report.page import write_report
 
 __all__ = ["write_report"]

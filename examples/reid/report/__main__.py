@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from reid.report.writing import write_report
+from reid.report.page import write_report
 
 __all__ = ["main"]
 
@@ -22,11 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m reid.report", description="Draw the report of a run again.")
     parser.add_argument("folder", type=Path, help="of the run, with its results.json: runs/NAME")
-    parser.add_argument("--dpi", type=int, default=150, help="pixels per inch of the pictures (default: 150)")
-    chosen = parser.parse_args(arguments)
     try:
-        print(f"written to {write_report(chosen.folder, dpi=chosen.dpi)}")
-    except (OSError, ValueError) as error:
+        print(f"written to {write_report(parser.parse_args(arguments).folder)}")
+    except OSError as error:
         print(f"report: {error}", file=sys.stderr)
         return 2
     return 0

@@ -1,100 +1,109 @@
-"""Writes sections as one HTML file that needs nothing beside it: style and pictures are inside, no script, no link."""
+"""Puts the report together: one HTML file that needs nothing beside it; pictures are inside, no script, no link."""
 
 import base64
-from collections.abc import Sequence
+import io
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from html import escape
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, Final
+from zipfile import BadZipFile
 
-__all__ = ["Picture", "Section", "page"]
+import matplotlib.style
+from matplotlib.figure import Figure
 
-_STYLE = """
-:root { color-scheme: light; }
-body { margin: 0 auto; max-width: 62rem; padding: 1.5rem; background: #fff; color: #1a1a1a;
-  font: 16px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
-h1 { font-size: 1.7rem; margin: 0 0 .3rem; } h2 { font-size: 1.25rem; margin: 2.4rem 0 .5rem; }
-h1, p, figcaption, td, th { overflow-wrap: anywhere; }
-nav a { display: inline-block; margin: 0 1rem .2rem 0; color: #00507d; }
-p { max-width: 46rem; margin: .4rem 0; }
-figure { margin: 1.2rem 0; } img { width: 100%; height: auto; border: 1px solid #ddd; }
-figcaption { font-size: .9rem; color: #444; }
-.table { overflow-x: auto; } table { border-collapse: collapse; font-size: .95rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .9rem .25rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid #ddd; }
-thead th { border-bottom: 2px solid #1a1a1a; white-space: nowrap; } tbody th { font-weight: 600; }
-.numbers tbody th { min-width: 11rem; }
-.numbers td, .numbers thead th + th { text-align: right; white-space: nowrap; }
-@media print { body { max-width: none; padding: 0; } nav { display: none; } figure, tr { break-inside: avoid; }
-  h2 { break-after: avoid; } }
+from modinv import INFRARED, VISIBLE
+from reid.report.figures import STYLE, draw_cmc, draw_space, draw_training
+from reid.report.reading import models_of, read_embeddings
+from reid.report.retrievals import draw_retrievals, find_images
+from reid.training.training_log import read_csv
+from reid.whole_file import write_whole
+
+__all__ = ["write_report"]
+
+_DAMAGES: Final = (OSError, LookupError, TypeError, AttributeError, ValueError, EOFError, BadZipFile)
+_HEAD: Final = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<style>
+body { margin: 0 auto; max-width: 62rem; padding: 1.5rem; font: 16px/1.5 system-ui, sans-serif; }
+h1, h2, p { overflow-wrap: anywhere; } img { width: 100%; } pre { overflow-x: auto; font-size: .85rem; }
+</style>
 """
+_SYNTHETIC: Final = "The images are synthetic, drawn by this example: no number here is one of a real data set."
 
 
-class Picture(NamedTuple):
-    """A picture in a file."""
-
-    name: str
-    """Of the file, without its suffix."""
-    png: bytes
-    caption: str
-    """What is to be seen; read aloud to those who do not see it."""
-
-
-class Section(NamedTuple):
-    """A part of the page."""
-
-    title: str
-    sentences: Sequence[str] = ()
-    table: Sequence[Sequence[str]] = ()
-    """Lines of cells, the head first."""
-    pictures: Sequence[Picture] = ()
-    numbers: bool = False
-    """Whether all columns of the table after the first are numbers."""
-
-
-def page(title: str, lead: Sequence[str], sections: Sequence[Section]) -> str:
-    """Write the page.
+def write_report(folder: Path, *, dpi: int = 120) -> Path:
+    """Write a page about a run: its scores, its pictures, and how it was made.
 
     Args:
-        title: of the page.
-        lead: sentences below it.
-        sections: in their order; every text in them is escaped.
+        folder: of the run: ``results.json``, and ``METHOD-seedN.csv`` and ``.npz`` of each model. What is missing or
+            damaged becomes a sentence on the page.
+        dpi: pixels per inch of the pictures, default 120.
 
     Returns:
-        HTML.
+        The page, ``FOLDER/report.html``.
+
+    Raises:
+        OSError: when there is no such folder, or it cannot be written.
     """
-    links = "".join(f'<a href="#s{place}">{escape(part.title)}</a>' for place, part in enumerate(sections))
-    body = "\n".join(_section(place, part) for place, part in enumerate(sections))
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        f"<h1>{escape(title)}</h1>\n{_paragraphs(lead)}\n<nav>{links}</nav>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
-    )
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} must be the folder of a run, such as runs/NAME, and is no folder.")
+    title = escape(f"Report of {folder.resolve().name}")
+    with matplotlib.style.context(["default", STYLE]):
+        body = "\n".join(_section(heading, make, dpi) for heading, make in _sections(folder))
+    page = f"{_HEAD}<title>{title}</title>\n</head>\n<body>\n<h1>{title}</h1>\n{body}\n</body>\n</html>\n"
+    path = folder / "report.html"
+    write_whole(path, page.encode())
+    return path
 
 
-def _section(place: int, part: Section) -> str:
-    pictures = "\n".join(map(_figure, part.pictures))
-    table = _table(part.table, numbers=part.numbers) if part.table else ""
-    inside = "\n".join(filter(None, (_paragraphs(part.sentences), table, pictures)))
-    return f'<section id="s{place}">\n<h2>{escape(part.title)}</h2>\n{inside}\n</section>'
+def _sections(folder: Path) -> Iterator[tuple[str, Callable[[], str | Figure]]]:
+    @cache
+    def results() -> Any:
+        return json.loads((folder / "results.json").read_text(encoding="utf-8"))
+
+    yield "Results", lambda: "\n".join([*_warnings(results()["provenance"]["options"]), *results()["table"]])
+    yield "Queries found up to each rank", lambda: draw_cmc(results()["rows"])
+    yield "Training by epoch", lambda: draw_training({path.stem: read_csv(path) for path in models_of(folder, ".csv")})
+    kept = models_of(folder, ".npz")
+    for path in dict.fromkeys([*kept[:1], *kept[-1:]]):  # of many models the first and the last one
+        yield f"Test images before and after training: {path.stem}", partial(_space, path)
+        yield f"Queries, and the ten nearest images: {path.stem}", partial(_retrievals, path, results)
+    yield "Provenance", lambda: json.dumps(results()["provenance"], indent=1, ensure_ascii=False)
 
 
-def _paragraphs(sentences: Sequence[str]) -> str:
-    return "\n".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
+def _warnings(options: dict[str, Any]) -> list[str]:
+    return [str(said) for said in (options.get("synthetic") and _SYNTHETIC, options.get("warning")) if said]
 
 
-def _figure(picture: Picture) -> str:
-    data, caption = base64.b64encode(picture.png).decode("ascii"), escape(picture.caption)
-    image = f'<img alt="{caption}" src="data:image/png;base64,{data}">'
-    return f"<figure>\n{image}\n<figcaption>{caption}</figcaption>\n</figure>"
+def _space(path: Path) -> Figure:
+    return draw_space(read_embeddings(path))
 
 
-def _table(lines: Sequence[Sequence[str]], *, numbers: bool) -> str:
-    head, *body = lines
-    columns = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
-    rows = "\n".join(
-        f'<tr><th scope="row">{escape(line[0])}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in line[1:])}</tr>'
-        for line in body
-    )
-    kind = ' class="numbers"' if numbers else ""
-    return (
-        f'<div class="table"><table{kind}>\n<thead><tr>{columns}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>'
-    )
+def _retrievals(path: Path, results: Callable[[], Any]) -> Figure:
+    provenance = results()["provenance"]
+    asking = VISIBLE if provenance["direction"] == "visible-to-infrared" else INFRARED
+    return draw_retrievals(read_embeddings(path), find_images(path.parent, provenance), asking=asking)
+
+
+def _section(heading: str, make: Callable[[], str | Figure], dpi: int) -> str:
+    """Make a section; what it needs and is not there, or is damaged, costs this section alone."""
+    try:
+        made = make()
+        inside = f"<pre>{escape(made)}</pre>" if isinstance(made, str) else _image(made, heading, dpi)
+    except _DAMAGES as error:
+        inside = f"<p>Left out ({type(error).__name__}): {escape(str(error))}</p>"
+    return f"<h2>{escape(heading)}</h2>\n{inside}"
+
+
+def _image(figure: Figure, caption: str, dpi: int) -> str:
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # drawn as boxes
+        figure.savefig(buffer, format="png", dpi=dpi)
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return f'<img alt="{escape(caption)}" src="data:image/png;base64,{data}">'

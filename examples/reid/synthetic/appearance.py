@@ -75,14 +75,7 @@ class Camera(NamedTuple):
 
 
 def draw_person(generator: np.random.Generator) -> Person:
-    """Draw an identity.
-
-    Args:
-        generator: where the random numbers come from.
-
-    Returns:
-        The person.
-    """
+    """Draw an identity."""
     uniform = generator.uniform
     shoulders = uniform(0.095, 0.15)
     return Person(
@@ -107,14 +100,7 @@ def draw_person(generator: np.random.Generator) -> Person:
 
 
 def draw_place(generator: np.random.Generator) -> Place:
-    """Draw a background.
-
-    Args:
-        generator: where the random numbers come from.
-
-    Returns:
-        The place, the same for every camera that looks at it.
-    """
+    """Draw a background, the same for every camera that looks at it."""
     count = int(generator.integers(5, 10))
     return Place(
         edges=np.sort(generator.uniform(0, 1, count)).astype(np.float32),
@@ -126,16 +112,7 @@ def draw_place(generator: np.random.Generator) -> Place:
 
 
 def draw_camera(generator: np.random.Generator, place: Place, *, infrared: bool) -> Camera:
-    """Draw a camera that looks at a place.
-
-    Args:
-        generator: where the random numbers come from.
-        place: the background.
-        infrared: whether the camera sees near-infrared light.
-
-    Returns:
-        The camera.
-    """
+    """Draw a camera that looks at a place."""
     uniform = generator.uniform
     gain = uniform(0.7, 1.15) * uniform(0.82, 1.18, size=1 if infrared else 3)
     return Camera(

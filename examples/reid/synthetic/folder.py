@@ -65,14 +65,7 @@ def ensure_folder(root: Path, options: Mapping[str, Any], fill: Callable[[Path],
 
 
 def draw_cells(cells: Sequence[Cell], *, seed: int, size: tuple[int, int], progress: bool) -> None:
-    """Draw the images of all cells and write them, in threads.
-
-    Args:
-        cells: in any order; missing folders are made.
-        seed: of every random number.
-        size: (height, width) of the images in pixels.
-        progress: whether to show a progress bar.
-    """
+    """Draw the images of all cells, ``(height, width)`` each, and write them, in threads; missing folders are made."""
 
     def write(cell: Cell) -> int:
         person = draw_person(generator(seed, _PERSON_STREAM, cell.identity))
@@ -90,29 +83,12 @@ def draw_cells(cells: Sequence[Cell], *, seed: int, size: tuple[int, int], progr
 
 
 def generator(*key: int) -> np.random.Generator:
-    """Make the random generator of one thing.
-
-    Args:
-        key: seed, kind of thing, and what it is.
-
-    Returns:
-        A generator that is independent of those of all other keys.
-    """
+    """Make a random generator that is independent of those of all other keys: seed, kind of thing, and what it is."""
     return np.random.default_rng(np.random.SeedSequence(key))
 
 
 def check_options(size: tuple[int, int], seed: int, *, least: int, **numbers: int) -> None:
-    """Refuse options that nothing can be made with.
-
-    Args:
-        size: (height, width) in pixels.
-        seed: of every random number.
-        least: smallest value of the numbers.
-        numbers: of identities or images, by their names.
-
-    Raises:
-        ValueError: one sentence about the first that is out of range.
-    """
+    """Refuse a size, a seed, or numbers of identities and images that nothing can be made with."""
     for name, value, bound in [("seed", seed, 0), *((name, value, least) for name, value in numbers.items())]:
         if value < bound:
             raise ValueError(f"{name} must be at least {bound}, but is {value}: raise it.")
@@ -121,12 +97,7 @@ def check_options(size: tuple[int, int], seed: int, *, least: int, **numbers: in
 
 
 def write_lines(file: Path, lines: Sequence[str]) -> None:
-    """Write a text file of the layout; missing folders are made.
-
-    Args:
-        file: its path.
-        lines: without their ends.
-    """
+    """Write a text file of the layout; missing folders are made."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 

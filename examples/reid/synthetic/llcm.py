@@ -36,25 +36,13 @@ def make_synthetic_llcm(
     images_per_camera: int = 4,
     progress: bool = True,
 ) -> Path:
-    """Make the look-alike of LLCM unless it is there already, whole and with these options.
-
-    A look-alike made with other options is replaced; a folder that is none is never touched.
+    """Make the look-alike of LLCM unless it is there already, whole and with these options; see `make_synthetic_sysu`.
 
     Args:
         root: folder of the data set.
-        train: number of training identities; the real one has 713.
-        test: number of test identities; the real one has 351.
-        seed: of every random number.
-        size: (height, width) of the images in pixels.
+        train, test: numbers of identities; the real one has 713 and 351.
+        seed, size, progress: as there.
         images_per_camera: images of an identity under each of the cameras that see it.
-        progress: whether to show a progress bar.
-
-    Returns:
-        `root`.
-
-    Raises:
-        FileExistsError: when `root` holds something else.
-        ValueError: when an option is out of range.
     """
     check_options(size, seed, least=1, train=train, test=test, images_per_camera=images_per_camera)
     options = _Options(train, test, seed, size, images_per_camera)

@@ -37,25 +37,13 @@ def make_synthetic_regdb(
     images: int = 10,
     progress: bool = True,
 ) -> Path:
-    """Make the look-alike of RegDB unless it is there already, whole and with these options.
-
-    A look-alike made with other options is replaced; a folder that is none is never touched.
+    """Make the look-alike of RegDB unless it is there already, whole and with these options; see `make_synthetic_sysu`.
 
     Args:
         root: folder of the data set.
-        train: number of training identities of each split; the real one has 206.
-        test: number of test identities of each split; the real one has 206.
-        seed: of every random number.
-        size: (height, width) of the images in pixels.
+        train, test: numbers of identities of each split; the real one has 206 and 206.
+        seed, size, progress: as there.
         images: of each identity in each modality.
-        progress: whether to show a progress bar.
-
-    Returns:
-        `root`.
-
-    Raises:
-        FileExistsError: when `root` holds something else.
-        ValueError: when an option is out of range.
     """
     check_options(size, seed, least=1, train=train, test=test, images=images)
     options = _Options(train, test, seed, size, images)

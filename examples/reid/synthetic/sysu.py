@@ -53,9 +53,7 @@ def make_synthetic_sysu(
 
     Args:
         root: folder of the data set.
-        train: number of training identities.
-        val: number of validation identities; the field trains on both kinds.
-        test: number of test identities.
+        train, val, test: numbers of identities; the field trains on the first two.
         seed: of every random number.
         size: (height, width) of the images in pixels.
         images_per_camera: least number of images of an identity under a camera; ten-shot needs 10.
@@ -81,14 +79,7 @@ def make_synthetic_sysu(
 
 
 def draw_cameras(seed: int) -> dict[int, Camera]:
-    """Draw the six cameras of a data set.
-
-    Args:
-        seed: of the data set.
-
-    Returns:
-        The cameras by their numbers, 1 to 6; 2 and 3 share a place.
-    """
+    """Draw the six cameras of the data set with this seed, by their numbers; 2 and 3 share a place."""
     return {
         camera: draw_camera(
             generator(seed, _CAMERA_STREAM, camera),

@@ -1,10 +1,14 @@
-"""A training in one file, which holds all that must be known to go on as if nothing had happened."""
+"""A training in one file, which holds all that must be known to go on as if nothing had happened.
 
+The file is one of torch, a zip archive; the comment of the archive is the SHA-256 of the bytes before it.
+"""
+
+import hashlib
 import io
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import torch
 
@@ -12,7 +16,11 @@ from reid.training.randomness import random_states, restore_random_states
 from reid.whole_file import write_whole
 
 __all__ = ["ResumeError", "State", "Stateful", "check_same_options", "load_checkpoint", "read_checkpoint"]
-__all__ += ["save_checkpoint"]
+__all__ += ["save_checkpoint", "write_checkpoint"]
+
+# Of the hexadecimal digits of a SHA-256, as the last two bytes of a zip archive without its comment have it.
+_COMMENT: Final = (64).to_bytes(2, "little")
+_DAMAGES: Final = (RuntimeError, UnpicklingError, EOFError, LookupError, TypeError, AttributeError, ValueError)
 
 
 class ResumeError(ValueError):
@@ -57,8 +65,24 @@ def save_checkpoint(path: Path, state: State, step: int, options: Mapping[str, A
         "generator": state.generator.get_state(),
         "random": random_states(),
     }
+    write_checkpoint(path, content)
+
+
+def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+    """Write what `read_checkpoint` reads, with a checksum.
+
+    Args:
+        path: of the file, replaced when it exists; missing folders are made.
+        content: ``"step"``, ``"options"``, ``"model"``, and more of what `torch.load` takes for weights only.
+
+    Raises:
+        NotWrittenError: when the disk is full; the last checkpoint stays whole.
+    """
     memory = io.BytesIO()  # torch writes to a full disk with errors of its own, Python's are clear
-    torch.save(content, memory)
+    torch.save(dict(content), memory)
+    memory.seek(-2, io.SEEK_END)
+    memory.write(_COMMENT)
+    memory.write(_checksum(memory.getbuffer()))
     write_whole(path, memory.getbuffer())
 
 
@@ -76,40 +100,36 @@ def load_checkpoint(path: Path, state: State, options: Mapping[str, Any]) -> int
     Raises:
         ResumeError: when the file is no checkpoint, or was made with other options.
     """
-    content = read_checkpoint(path)
+    otherwise = "start anew without --resume"
+    content = read_checkpoint(path, otherwise)
+    check_same_options(path, content["options"], options)
     try:
-        stored, step = content["options"], int(content["step"])
-        check_same_options(path, stored, options)
         for name, part in state.parts.items():
             part.load_state_dict(content[name])
         state.generator.set_state(content["generator"])
         restore_random_states(content["random"])
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise _damaged(path, error) from error
-    return step
+        return int(content["step"])
+    except _DAMAGES as error:
+        raise _damaged(path, error, otherwise) from error
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read what `save_checkpoint` wrote.
+def read_checkpoint(path: Path, otherwise: str) -> dict[str, Any]:
+    """Read what `write_checkpoint` wrote.
 
     Args:
         path: of the file.
+        otherwise: what to do where it is none, for the message.
 
     Returns:
         ``"step"``, ``"options"``, the state of each part by its name, and the random generators.
 
     Raises:
-        ResumeError: when the file is no checkpoint.
+        ResumeError: when the file is no checkpoint, or a bit of it has changed.
     """
     try:
-        # To the CPU first: generators live there, and the optimizer moves its own tensors.
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        if not {"step", "options", "model"} <= content.keys():
-            raise KeyError("model")
-    except (OSError, RuntimeError, UnpicklingError, EOFError, KeyError, TypeError, AttributeError) as error:
-        raise _damaged(path, error) from error
-    whole: dict[str, Any] = content
-    return whole
+        return _checked(memoryview(path.read_bytes()))
+    except (OSError, *_DAMAGES) as error:
+        raise _damaged(path, error, otherwise) from error
 
 
 def check_same_options(path: Path, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
@@ -131,8 +151,22 @@ def check_same_options(path: Path, stored: Mapping[str, Any], asked: Mapping[str
         )
 
 
-def _damaged(path: Path, error: Exception) -> ResumeError:
+def _checked(whole: memoryview) -> dict[str, Any]:
+    if whole[-64:] != _checksum(whole[:-64]):
+        raise ValueError
+    # To the CPU first: generators live there, and the optimizer moves its own tensors.
+    content: dict[str, Any] = torch.load(io.BytesIO(whole), map_location="cpu", weights_only=True)
+    if not all(isinstance(content[name], kind) for name, kind in (("step", int), ("options", dict), ("model", dict))):
+        raise TypeError
+    return content
+
+
+def _checksum(content: memoryview) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
+
+
+def _damaged(path: Path, error: Exception, otherwise: str) -> ResumeError:
     return ResumeError(
-        f"{path} is not a whole checkpoint of this program ({type(error).__name__}): "
-        "delete it, or start anew without --resume."
+        f"{path} is not a whole checkpoint of this example, which holds the step, the options and the model of a "
+        f"training, and a checksum that fits ({type(error).__name__}): {otherwise}."
     )

@@ -7,7 +7,6 @@ from torch import nn
 from tqdm import tqdm
 from typing_extensions import override
 
-from reid.experiments.settings import Settings, Task
 from reid.training.checkpoint import Stateful
 from reid.training.epochs import Epoch
 from reid.training.selection import BestModel
@@ -22,34 +21,36 @@ class Recorder(Observer):
 
     Args:
         network: that is trained.
-        task: names the files, ``METHOD-seedN.csv`` and the folder ``tensorboard/METHOD-seedN``.
-        settings: tell the number of steps, and whether TensorBoard is asked for.
-        folder: of the run.
+        title: how lines call it.
+        stem: of its files; the log is ``FOLDER/NAME.csv`` and ``FOLDER/tensorboard/NAME``.
+        steps: of the whole training.
         best: who chooses; None: the last epoch is taken.
+        tensorboard: whether TensorBoard is asked for.
     """
 
     def __init__(
-        self, network: nn.Module, task: Task, settings: Settings, folder: Path, best: BestModel | None
+        self, network: nn.Module, title: str, stem: Path, steps: int, best: BestModel | None, *, tensorboard: bool
     ) -> None:
         self._network = network
-        self._task = task
-        self._settings = settings
-        self._folder = folder
+        self._title = title
+        self._stem = stem
+        self._steps = steps
         self._best = best
+        self._tensorboard = tensorboard
         self._writers: tuple[Callable[[Epoch], None], ...] = ()
 
     @override
     def begin(self, done: int) -> None:
-        self._writers = (open_csv(self._folder / f"{self._task.name}.csv", done=done),)
-        if self._settings.tensorboard:
-            self._writers += (open_tensorboard(self._folder / "tensorboard" / self._task.name, done=done),)
+        self._writers = (open_csv(self._stem.with_name(f"{self._stem.name}.csv"), done=done),)
+        if self._tensorboard:
+            self._writers += (open_tensorboard(self._stem.parent / "tensorboard" / self._stem.name, done=done),)
 
     @override
     def end_epoch(self, epoch: Epoch) -> None:
         precision = None if self._best is None else self._best.consider(epoch, self._network)
         for write in self._writers:
             write(epoch)
-        line = epoch_line(self._task.title, epoch, self._settings.training.steps)
+        line = epoch_line(self._title, epoch, self._steps)
         tqdm.write(line if precision is None else f"{line}, mAP {100 * precision:.2f}")
 
     @override

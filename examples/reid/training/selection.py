@@ -1,21 +1,18 @@
 """Keeps the weights of the epoch that scored best on images that the training does not see."""
 
-import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import torch
 from torch import nn
 
 from reid.data.dataset import HeldOutSet
 from reid.evaluation.scores import average
 from reid.network.extraction import extract_embeddings
 from reid.protocols import evaluate_trials
-from reid.training.checkpoint import read_checkpoint
+from reid.training.checkpoint import check_same_options, read_checkpoint, write_checkpoint
 from reid.training.epochs import Epoch
-from reid.whole_file import write_whole
 
 __all__ = ["TEST_WARNING", "BestModel", "Selection"]
 
@@ -71,7 +68,8 @@ class BestModel:
         precision = average(evaluate_trials(embeddings, trials)).mAP
         if precision > self.precision:
             self.precision, self.step = precision, epoch.step
-            self._keep(network)
+            content = {"step": self.step, "options": self._options, "model": network.state_dict()}
+            write_checkpoint(self.path, content)
         return precision
 
     def restore(self, network: nn.Module) -> None:
@@ -81,9 +79,11 @@ class BestModel:
             network: filled in place.
 
         Raises:
-            ResumeError: when the file is damaged.
+            ResumeError: when the file is damaged, or of a training with other options.
         """
-        network.load_state_dict(read_checkpoint(self.path)["model"])
+        content = read_checkpoint(self.path, "start anew without --resume")
+        check_same_options(self.path, content["options"], self._options)  # another run may have the name
+        network.load_state_dict(content["model"])
 
     def state_dict(self) -> dict[str, float | int]:
         """Return the best score and its step; the weights are in the file."""
@@ -96,8 +96,3 @@ class BestModel:
             state: from `state_dict`.
         """
         self.precision, self.step = float(state["precision"]), int(state["step"])
-
-    def _keep(self, network: nn.Module) -> None:
-        memory = io.BytesIO()
-        torch.save({"step": self.step, "options": self._options, "model": network.state_dict()}, memory)
-        write_whole(self.path, memory.getbuffer())

@@ -4,7 +4,7 @@ import csv
 import importlib
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from reid.training.epochs import Epoch
 from reid.whole_file import NotWrittenError, write_whole
 
 __all__ = ["MissingTensorBoardError", "epoch_line", "open_csv", "open_tensorboard"]
-__all__ += ["require_tensorboard"]
+__all__ += ["read_csv", "require_tensorboard"]
 
 _NUMBERS: Final = tuple(name for name in Epoch._fields if name != "terms")
 
@@ -57,7 +57,7 @@ def open_csv(path: Path, *, done: int) -> Callable[[Epoch], None]:
     Returns:
         A function that adds a line. The first one writes the names of the columns.
     """
-    lines = [line for line in _read(path) if int(line["step"]) <= done] if done else []
+    lines = [line for line in read_csv(path) if int(line["step"]) <= done] if done else []
     write_whole(path, _text(lines).encode() if lines else b"")
 
     def write(epoch: Epoch) -> None:
@@ -68,10 +68,26 @@ def open_csv(path: Path, *, done: int) -> Callable[[Epoch], None]:
         except OSError as error:
             raise NotWrittenError(
                 f"{path} could not be written ({error.strerror}), the last checkpoint is whole: "
-                "make room, and go on with the same command and --resume."
+                "make room, and go on with the same command, a training with --resume."
             ) from error
 
     return write
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Read a file of one line per epoch; a torn line, as an interruption leaves it, is left out.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The cells by column; no line where there is no file.
+    """
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    return [line for line in lines if None not in {*line, *line.values()} and line["step"].isdecimal()]
 
 
 def open_tensorboard(folder: Path, *, done: int) -> Callable[[Epoch], None]:
@@ -121,16 +137,9 @@ def _record(epoch: Epoch) -> dict[str, Any]:
     return {name: getattr(epoch, name) for name in _NUMBERS} | dict(epoch.terms)
 
 
-def _text(lines: list[dict[str, Any]]) -> str:
+def _text(lines: Sequence[Mapping[str, Any]]) -> str:
     file = io.StringIO(newline="")
     writer = csv.DictWriter(file, fieldnames=list(lines[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
     return file.getvalue()
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [line for line in csv.DictReader(file) if None not in line.values() and line["step"].isdecimal()]

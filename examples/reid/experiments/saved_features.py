@@ -33,6 +33,10 @@ class LabelledFeatures(NamedTuple):
     """0 visible, 1 infrared."""
     files: tuple[Path, ...]
     """Where all this was read."""
+    split: int | None = None
+    """Of RegDB, where it is known."""
+    remarks: tuple[str, ...] = ()
+    """What the user should know of the data set, a line each."""
 
 
 def read_npz_features(file: Path, labels: Sequence[str]) -> LabelledFeatures:
@@ -95,7 +99,7 @@ def read_mat_features(folder: Path, name: str, cameras: Sequence[int], identitie
     if len(widths) != 1:
         raise ValueError(
             f"{folder}: expected features of one width for the {len(identities)} identities of the test split, "
-            f"got {f'widths {widths}' if widths else 'no image of them'}."
+            f"got {f'widths {widths[0]} to {widths[-1]}' if widths else 'no image of them'}."
         )
     owners, places, numbers = np.array(rows, dtype=np.int64).T.copy()
     modalities = np.where(np.isin(places, INFRARED_CAMERAS), INFRARED, VISIBLE)
@@ -117,10 +121,10 @@ def read_test_identities(folder: Path) -> tuple[list[int], Path]:
     """
     matlab, text = folder / "test_id.mat", folder / "test_id.txt"
     if matlab.is_file():
-        found = _load(matlab).get("id")
-        if found is None or found.dtype.kind not in "iuf" or not found.size:
-            raise ValueError(f"{matlab} must hold numbers named 'id', but does not; copy it from the data set again.")
-        return sorted({int(one) for one in found.reshape(-1)}), matlab
+        found = _array(matlab, "id")
+        if found.dtype.kind not in "iuf" or not found.size or not _counts(found):
+            raise ValueError(f"{matlab} must hold numbers named 'id', from 1, but does not; copy it again.")
+        return np.unique(found.astype(np.int64)).tolist(), matlab
     if text.is_file():
         return sorted(set(read_identities(text))), text
     raise FileNotFoundError(f"{folder} has neither test_id.mat nor test_id.txt; give the folder exp of SYSU-MM01.")
@@ -143,25 +147,25 @@ def with_identities(saved: LabelledFeatures, identities: Sequence[int]) -> Label
     rows = np.flatnonzero(np.isin(saved.identities, identities))
     if len(rows) == 0:
         raise ValueError(f"{saved.files[0]} has no image of the {len(identities)} identities of the test split.")
-    return LabelledFeatures(
-        features=saved.features[torch.from_numpy(rows)],
-        identities=saved.identities[rows],
-        cameras=saved.cameras[rows],
-        numbers=saved.numbers[rows],
-        modalities=saved.modalities[rows],
-        files=saved.files,
-    )
+    labels = {name: getattr(saved, name)[rows] for name in _LABELS}
+    return saved._replace(features=saved.features[torch.from_numpy(rows)], **labels)
 
 
 def _cells(file: Path) -> NDArray[Any]:
-    cells = _load(file).get("feature")
-    if cells is None or cells.dtype != object:
+    cells = _array(file, "feature")
+    if cells.dtype != object:
         raise ValueError(
             f"{file} must hold a cell array 'feature' with a matrix of images x dimensions for each identity, "
             "but does not."
         )
     flat: NDArray[Any] = cells.reshape(-1)
     return flat
+
+
+def _array(file: Path, name: str) -> NDArray[Any]:
+    """Return an array by its name, without values where there is none."""
+    found = _load(file).get(name)
+    return found if isinstance(found, np.ndarray) else np.zeros(0)  # a sparse matrix is none
 
 
 def _load(file: Path) -> dict[str, Any]:
@@ -176,9 +180,18 @@ def _load(file: Path) -> dict[str, Any]:
     return content
 
 
+def _counts(numbers: NDArray[Any]) -> bool:
+    """Tell whether all are whole numbers from 1; infinities and NaN are not."""
+    return bool(((numbers >= 1) & (numbers < 2**31) & (numbers == numbers.round())).all())
+
+
 def _features(file: Path, array: NDArray[Any]) -> Tensor:
-    if array.ndim != 2 or array.dtype.kind not in "iuf" or 0 in array.shape:
-        raise ValueError(f"{file}: features must be numbers (N, D), got {array.dtype} {array.shape}.")
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "iuf" or 0 in array.shape:
+        raise ValueError(
+            f"{file}: features must be numbers (N, D), got {type(array).__name__} {array.dtype} {array.shape}."
+        )
+    if wrong := int(np.count_nonzero(~np.isfinite(array))):
+        raise ValueError(f"{file}: features must be finite, but {wrong} are not; look for a diverged model.")
     if array.dtype.kind != "f" or array.dtype.itemsize > np.dtype(np.float64).itemsize:
         array = array.astype(np.float64)
     return torch.from_numpy(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")))
