@@ -75,8 +75,8 @@ def batch_from_streams(*streams: tuple[Tensor, Tensor]) -> Batch:
         The batch: features (N, D), labels (N,), modalities (N,) = 0 for the first stream, 1 for the second, ….
 
     Raises:
-        TypeError, ValueError: if no stream is given, one is no pair, its labels are not one for each row, or the streams
-            differ in D or in device.
+        TypeError, ValueError: if no stream is given, one is no pair, its labels are not one for each row, or the
+            streams differ in D or in device.
 
     Example:
         >>> import torch

@@ -68,6 +68,8 @@ class HeteroCenterTripletLoss(Loss):
     person re-identification", 2021, eq. 7; there on PK batches, here on any batch.
     """
 
+    needs = "identities"
+
     def __init__(self, *, margin: float = 0.3, num_modalities: int | None = None) -> None:
         super().__init__(num_modalities=num_modalities)
         self.margin = check_number("margin", margin, least=0)
