@@ -13,6 +13,7 @@ __all__ = [
     "check_batch",
     "check_choice",
     "check_count",
+    "check_dense",
     "check_floating",
     "check_integers",
     "check_module_inputs",
@@ -54,7 +55,7 @@ def check_floating(name: str, value: Tensor, *, shape: str) -> None:
     if not isinstance(value, Tensor) or not value.is_floating_point():
         hint = ": no gradient flows through integers" if isinstance(value, Tensor) else ""
         raise TypeError(f"{name} must be a floating tensor {shape}, got {describe(value)}{hint}")
-    _check_dense(name, value)
+    check_dense(name, value)
 
 
 def check_integers(name: str, value: Tensor) -> None:
@@ -64,7 +65,7 @@ def check_integers(name: str, value: Tensor) -> None:
         if isinstance(value, tuple):
             hint = " (a tuple of index tensors looks like a miner's output)"
         raise TypeError(f"{name} must be an integer tensor (N,), got {describe(value)}{hint}")
-    _check_dense(name, value)
+    check_dense(name, value)
 
 
 def check_number(
@@ -117,7 +118,8 @@ def _plain(value: object) -> object:
     return value
 
 
-def _check_dense(name: str, value: Tensor) -> None:
+def check_dense(name: str, value: Tensor) -> None:
+    """Check that ``value`` is neither sparse nor nested."""
     if value.layout != torch.strided or value.is_nested:
         kind = "nested" if value.is_nested else f"{value.layout} layout"
         raise TypeError(f"{name} must be a dense tensor, got a {kind}: convert it with .to_dense() or pad it")

@@ -164,6 +164,8 @@ def _check_stream(number: int, stream: tuple[Tensor, Tensor], first: tuple[Tenso
         raise TypeError(f"stream {number} must be a pair (features, labels), got {describe(stream)}")
     features, labels = stream
     check_floating(f"the features of stream {number}", features, shape="(n, D)")
+    if features.ndim < 2 or 0 in features.shape[1:]:
+        raise ValueError(f"the features of stream {number} must have shape (n, D), got {describe(features)}")
     check_integers(f"the labels of stream {number}", labels)
     if labels.ndim != 1 or labels.shape != features.shape[:1]:
         raise ValueError(
