@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ __all__ = [
     "check_number",
     "describe",
     "host_values",
+    "refuse_vmap",
 ]
 
 # The cost grows with the square of the modalities, and a slip gives large numbers: who has more says so.
@@ -106,6 +107,11 @@ def host_values(tensor: Tensor) -> NDArray[Any] | None:
         return tensor.numpy()
     except RuntimeError:  # inside a torch.func transform a tensor has no storage
         return None
+
+
+def refuse_vmap(*_: object) -> NoReturn:
+    """Stand in for the ``vmap`` of an autograd function that has none."""
+    raise RuntimeError("torch.func.vmap cannot map this loss: call it on each part and add up the values")
 
 
 def _plain(value: object) -> object:

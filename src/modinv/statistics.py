@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from modinv import groups
-from modinv._checks import check_batch, host_values
+from modinv._checks import check_batch, host_values, refuse_vmap
 from modinv._lazy import lazy
 
 __all__ = ["Centered", "Statistics", "full_precision", "statistics_of"]
@@ -177,6 +177,8 @@ def _stack(features: Tensor, membership: Tensor, averaging: Tensor) -> Tensor:
 
 class _Gram(torch.autograd.Function):
     """The Gram matrix of centered rows and means, with one product over the features in each direction."""
+
+    vmap = staticmethod(refuse_vmap)
 
     @staticmethod
     def forward(features: Tensor, membership: Tensor, averaging: Tensor) -> tuple[Tensor, Tensor]:

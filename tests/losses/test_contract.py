@@ -198,6 +198,19 @@ def test_loss_gives_gradients_through_torch_func(loss: nn.Module) -> None:
     torch.testing.assert_close(gradient, expected, rtol=1e-12, atol=1e-14)
 
 
+@every_loss
+@pytest.mark.parametrize("dimension", [6, 24])
+def test_loss_is_mapped_by_vmap_rightly_or_refused_in_one_sentence(loss: nn.Module, dimension: int) -> None:
+    features, labels, modalities = make_batch(dimension=dimension)
+    parts = torch.stack([features, features.flip(1) + 1])
+    try:
+        values = torch.func.vmap(lambda rows: loss(rows, labels, modalities))(parts)
+    except RuntimeError as error:
+        assert str(error).startswith("torch.func.vmap cannot map this loss: call it on each part")  # noqa: PT017
+    else:
+        torch.testing.assert_close(values, torch.stack([loss(part, labels, modalities) for part in parts]))
+
+
 @pytest.mark.parametrize("name", COMPILED)
 def test_modality_that_is_not_announced_makes_a_compiled_loss_nan(name: str) -> None:
     loss = LOSSES[name]

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from modinv._checks import refuse_vmap
+
 __all__ = ["QUINTICS", "iterated_polar_factor", "nuclear_norm", "product_nuclear_norm", "trace_square_root"]
 
 _SQUARE_ROOT_STEPS = 24
@@ -146,6 +148,8 @@ class _NuclearNorm(torch.autograd.Function):
 
 
 class _ProductNuclearNorm(torch.autograd.Function):
+    vmap = staticmethod(refuse_vmap)
+
     @staticmethod
     def forward(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         left_basis, left_factor = torch.linalg.qr(left)  # (n, D), (D, D)
@@ -165,6 +169,8 @@ class _ProductNuclearNorm(torch.autograd.Function):
 
 
 class _TraceSquareRoot(torch.autograd.Function):
+    vmap = staticmethod(refuse_vmap)
+
     @staticmethod
     def forward(matrix: Tensor) -> tuple[Tensor, Tensor]:
         # M -> I while root -> X^(1/2) and inverse -> X^(-1/2). A fixed number of steps keeps the host out of it; the
