@@ -150,6 +150,21 @@ def test_non_finite_feature_gives_a_non_finite_value_and_gradient(
     assert not gradient.isfinite().all()
 
 
+# Scales at which a fourth power, a square or a sum leaves the type of the value.
+OVERFLOWING = [(torch.float32, 1e12), (torch.float32, 1e20), (torch.float32, 1e37), (torch.float64, 1e78)]
+OVERFLOWING += [(torch.float64, 1e160), (torch.float64, 1e300), (torch.bfloat16, 1e12), (torch.bfloat16, 1e37)]
+
+
+@every_loss
+@pytest.mark.parametrize("counts", [(9, 7), (20, 17)])
+def test_value_that_overflows_has_a_gradient_that_does_too(loss: nn.Module, counts: tuple[int, int]) -> None:
+    features, labels, modalities = make_batch(counts, dimension=12)
+    for dtype, scale in OVERFLOWING:
+        large = (features / features.abs().max() * scale).to(dtype)
+        value, gradient = value_and_gradient(loss, Batch(large, labels, modalities))
+        assert bool(value.isfinite()) == bool(gradient.isfinite().all()), (dtype, scale)
+
+
 @pytest.mark.parametrize("name", COMPILED)
 @pytest.mark.parametrize("num_rows", [16, 32, 64, 100])
 def test_compiled_loss_has_the_value_and_gradient_of_the_eager_one(name: str, num_rows: int) -> None:

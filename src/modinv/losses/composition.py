@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from modinv._checks import check_number, describe
 from modinv.groups import Batch
-from modinv.losses.loss import Loss, in_type_of
+from modinv.losses.loss import Loss
 from modinv.statistics import Statistics, full_precision
 
 __all__ = ["WeightedLosses"]
@@ -19,6 +19,8 @@ __all__ = ["WeightedLosses"]
 
 class WeightedLosses(Loss):
     """Add losses with weights; the statistics and the Gram matrix of the batch are made once for all of them.
+
+    :meth:`terms` gives ``total``, the weighted sum, and then each loss by its name, without its weight.
 
     A loss of this library is not called: it reads the shared statistics, so forward hooks on it do not run. Any other
     module or function is called with the batch that came and under the autocast that is on, as it would be alone. Its
@@ -63,11 +65,10 @@ class WeightedLosses(Loss):
         self._make_terms = _terms_type(losses)
 
     @override
-    def terms(self, features: Tensor, labels: Tensor, modalities: Tensor) -> Any:
-        """Return a NamedTuple: ``total``, the weighted sum, then each loss by its name, without its weight."""
+    def _exact_terms(self, features: Tensor, labels: Tensor, modalities: Tensor) -> Any:
         with full_precision(features):
             statistics = self._statistics_of(features, labels, modalities)
-        return in_type_of(statistics.features, self._add(statistics, Batch(features, labels, modalities)))
+        return self._add(statistics, Batch(features, labels, modalities))
 
     @override
     def read(self, statistics: Statistics) -> Any:

@@ -10,7 +10,7 @@ from modinv._checks import check_count
 from modinv.losses.meetings import Meeting, Meetings
 from modinv.statistics import Statistics, full_precision, statistics_of
 
-__all__ = ["Loss", "in_type_of"]
+__all__ = ["Loss"]
 
 
 class Loss(nn.Module):
@@ -57,14 +57,18 @@ class Loss(nn.Module):
             labels: (N,) integers.
             modalities: (N,) integers, 0 visible, 1 infrared.
         """
-        with full_precision(features):
-            statistics = self._statistics_of(features, labels, modalities)
-            return in_type_of(statistics.features, self.terms_of(statistics))
+        total, *parts = terms = self._exact_terms(features, labels, modalities)
+        kind = _type_of(features)
+        return type(terms)(_settled(total, kind), *(part.to(kind) for part in parts))
 
     @override
     def forward(self, features: Tensor, labels: Tensor, modalities: Tensor) -> Tensor:
-        total: Tensor = self.terms(features, labels, modalities).total
-        return total
+        return _settled(self._exact_terms(features, labels, modalities).total, _type_of(features))
+
+    def _exact_terms(self, features: Tensor, labels: Tensor, modalities: Tensor) -> Any:
+        """Return the terms in the type of the N x N algebra."""
+        with full_precision(features):
+            return self.terms_of(self._statistics_of(features, labels, modalities))
 
     def _statistics_of(self, features: Tensor, labels: Tensor, modalities: Tensor) -> Statistics:
         """Return the statistics of a batch; refuse a malformed one, on all ranks if a loss inside gathers them."""
@@ -77,6 +81,14 @@ class Loss(nn.Module):
             raise
 
 
-def in_type_of(features: Tensor, terms: Any) -> Any:
-    """Return the terms in the type of the features, a NamedTuple like the one that came."""
-    return type(terms)(*(term.to(features.dtype) for term in terms))
+def _type_of(features: Tensor) -> torch.dtype:
+    return torch.float64 if features.dtype == torch.float64 else torch.float32
+
+
+def _settled(total: Tensor, kind: torch.dtype) -> Tensor:
+    """Return the total in the type of the statistics; where it overflows, the gradient becomes NaN with it.
+
+    A mixed-precision scaler looks at the gradient to skip a step. A finite one would be taken.
+    """
+    total = total.to(kind)
+    return total * torch.rsub(total.detach(), 1, alpha=0)  # times 1, or times NaN
