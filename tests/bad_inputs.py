@@ -49,7 +49,7 @@ NO_FEATURES = {
     "compressed": Bad(_quietly(lambda rows: rows.to_sparse_csr()), "sparse"),
     "integers": Bad(lambda rows: rows.long(), "torch.int64"),
     "Boolean": Bad(lambda rows: rows > 0, "torch.bool"),
-    "complex": Bad(lambda rows: rows.cfloat(), "torch.complex64"),
+    "complex": Bad(lambda rows: rows.to(torch.complex64), "torch.complex64"),
     "quantized": Bad(
         _quietly(lambda rows: torch.quantize_per_tensor(rows.float(), 0.1, 0, torch.qint8)), "torch.qint8"
     ),
@@ -63,7 +63,7 @@ NO_NUMBERS = {
     "floating": Bad(lambda numbers: numbers.float(), r"torch.float32"),
     "NaN": Bad(lambda numbers: numbers * torch.nan, r"torch.float32"),
     "Boolean": Bad(lambda numbers: numbers > 0, "torch.bool"),
-    "complex": Bad(lambda numbers: numbers.cfloat(), "torch.complex64"),
+    "complex": Bad(lambda numbers: numbers.to(torch.complex64), "torch.complex64"),
     "unsigned, 16 bits": Bad(lambda numbers: numbers.abs().to(torch.uint16), r"torch.uint16.*\.long\(\)"),
     "unsigned, 32 bits": Bad(lambda numbers: numbers.abs().to(torch.uint32), r"torch.uint32.*\.long\(\)"),
     "unsigned, 64 bits": Bad(lambda numbers: numbers.abs().to(torch.uint64), r"torch.uint64.*\.long\(\)"),

@@ -70,7 +70,7 @@ def test_rows_that_are_no_count_are_refused() -> None:
 
 
 def test_rows_may_be_counted_by_numpy() -> None:
-    assert modalities_from_blocks("vi", np.int64(4)).tolist() == [0, 0, 1, 1]  # type: ignore[arg-type]
+    assert modalities_from_blocks("vi", np.int64(4)).tolist() == [0, 0, 1, 1]
 
 
 def test_cameras_3_and_6_are_infrared_by_default() -> None:

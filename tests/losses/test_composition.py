@@ -195,7 +195,7 @@ def test_weight_may_be_a_scalar_of_numpy_or_torch(weight: Any) -> None:
     [1.0, None, {"loss": torch.ones(())}, torch.ones(3), torch.ones(1), (torch.ones(()), 5), torch.tensor(1)],
 )
 def test_loss_that_returns_no_scalar_is_refused_by_its_name(returned: object) -> None:
-    losses = modinv.WeightedLosses({"mine": (1.0, lambda *_: returned)})  # type: ignore[arg-type, return-value]
+    losses = modinv.WeightedLosses({"mine": (1.0, lambda *_: returned)})  # type: ignore[dict-item]
     with pytest.raises(TypeError, match=r"the loss 'mine' must return a floating tensor of shape \(\), got"):
         losses(*make_batch())
 

@@ -220,13 +220,15 @@ def test_loaded_rows_are_a_copy() -> None:
 @pytest.mark.parametrize(("use_buffers", "layers"), [(True, 0), (True, 1), (False, 1)])
 def test_average_of_a_module_leaves_its_own_memory_alone(use_buffers: bool, layers: int) -> None:
     memory = CrossBatchMemory(INNER["wasserstein"], 20)
-    model = nn.ModuleList([memory, *(nn.Linear(2, 2) for _ in range(layers))])
+    model = nn.Sequential(memory, *(nn.Linear(2, 2) for _ in range(layers)))
     average = torch.optim.swa_utils.AveragedModel(model, use_buffers=use_buffers)
     for batch in batches(4):
         memory(*batch)
         average.update_parameters(model)
     assert len(memory.features) == 20
-    assert len(average.module[0].features) == 0
+    kept = average.module.get_submodule("0").features
+    assert isinstance(kept, Tensor)
+    assert len(kept) == 0
 
 
 @pytest.mark.parametrize("use_reentrant", [True, False])

@@ -129,7 +129,7 @@ def _terms_type(names: Iterable[str]) -> Any:
     return namedtuple("WeightedTerms", ["total", *names])
 
 
-def _checked_weights(weights: Mapping[str, float], names: Iterable[str]) -> Mapping[str, float]:
+def _checked_weights(weights: dict[str, float], names: Iterable[str]) -> dict[str, float]:
     if set(weights) != set(names):
         raise ValueError(
             f"weights must have the names {', '.join(map(repr, names))}, got {', '.join(map(repr, weights))}"

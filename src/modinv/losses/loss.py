@@ -76,8 +76,9 @@ class Loss(nn.Module):
             return statistics_of(features, labels, modalities, self.num_modalities)
         except (TypeError, ValueError):
             for part in self.modules():
-                if hasattr(part, "tell_malformed"):
-                    part.tell_malformed(features)
+                tell = getattr(part, "tell_malformed", None)
+                if tell is not None:
+                    tell(features)
             raise
 
 
