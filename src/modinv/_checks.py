@@ -116,6 +116,8 @@ def refuse_vmap(*_: object) -> NoReturn:
 
 def _plain(value: object) -> object:
     """Return the Python number in a scalar of numpy or torch, and anything else as it is."""
+    if isinstance(value, int | float):  # what a compiled graph meets; Dynamo cannot trace the look for numpy's types
+        return value
     if isinstance(value, np.generic | np.ndarray) and value.ndim == 0:
         return value.item()
     # A tensor with a gradient is left alone: an option is a constant, and its gradient would be lost in silence.

@@ -230,3 +230,15 @@ def test_impossible_number_of_modalities_is_refused(count: Any) -> None:
 def test_malformed_sum_is_refused(losses: dict[str, object], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         modinv.WeightedLosses(losses)  # type: ignore[arg-type]
+
+
+def test_sum_with_a_number_of_modalities_and_a_changing_weight_compiles_without_a_break() -> None:
+    losses = modinv.WeightedLosses(
+        {"foreign": (1.0, FirstFeature()), "center": (1.0, modinv.HeteroCenterTripletLoss(num_modalities=3))}
+    )
+    batch = make_batch((4, 4, 4))
+    torch.compiler.reset()
+    compiled = torch.compile(losses, fullgraph=True, backend="eager")
+    for weight in (1.0, 0.5, 0.25):
+        losses.weights["center"] = weight
+        torch.testing.assert_close(compiled(*batch), losses(*batch), rtol=1e-12, atol=0)
