@@ -112,6 +112,15 @@ def test_good_arguments_pass(name: str) -> None:
     DOORS[name].call(*DOORS[name].good)
 
 
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_batch_without_values_gives_a_loss_without_one(loss: nn.Module) -> None:
+    features, labels, modalities = (part.to("meta") for part in (FEATURES, LABELS, MODALITIES))
+    value = loss(features.requires_grad_(), labels, modalities)
+    (gradient,) = torch.autograd.grad(value, features)
+    assert value.is_meta
+    assert gradient.shape == features.shape
+
+
 def test_matrix_is_large_enough() -> None:
     assert sum(len(kinds) for door in DOORS.values() for kinds in door.bad) > 1000
 

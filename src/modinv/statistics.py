@@ -142,7 +142,8 @@ def statistics_of(
 
 def full_precision(features: Tensor) -> torch.autocast:
     """Switch autocast off for the device of ``features``: a Gram matrix in bfloat16 has no digits left."""
-    device_type = features.device.type if isinstance(features, Tensor) else "cpu"
+    has_autocast = isinstance(features, Tensor) and not features.is_meta
+    device_type = features.device.type if has_autocast else "cpu"
     return torch.autocast(device_type, enabled=False)
 
 
