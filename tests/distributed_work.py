@@ -7,9 +7,10 @@ from typing import Any
 from unittest import mock
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
+from typing_extensions import override
 
 import modinv
 from distributed_processes import (
@@ -26,7 +27,7 @@ from distributed_processes import (
     step,
     with_nan,
 )
-from modinv import Batch
+from modinv import Batch, CrossBatchMemory
 from modinv.distributed import GlobalBatch, gather_batch, sum_over_ranks
 
 
@@ -47,6 +48,7 @@ def work_of_a_pair(rank: int) -> dict[str, Any]:
         "twice": _double_backward(rank),
         "branched": _branched_step(rank),
         "memory": _steps_with_memory(rank),
+        "own memory": _labels_of_a_wrapped_memory(rank),
         "cube": _derivatives_of_a_cubed_sum(rank),
     }
 
@@ -72,10 +74,29 @@ def _branched_step(rank: int) -> Outcome:
 def _steps_with_memory(rank: int) -> list[tuple[Outcome, dict[str, Tensor]]]:
     """Return what each of three steps left, in the gradients and in the memory."""
     network, loss = DistributedDataParallel(make_network()), GlobalBatch(make_memory())
-    return [
-        (step(network, loss, part(layout, rank)), {name: buffer.clone() for name, buffer in loss.named_buffers()})
-        for layout in PAIRS.values()
-    ]
+    return [(step(network, loss, part(layout, rank)), loss.state_dict()) for layout in PAIRS.values()]
+
+
+class _WithLoss(nn.Module):
+    """What a trainer hands to DDP: a network with its loss inside."""
+
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        self.network, self.loss = make_network(), loss
+
+    @override
+    def forward(self, batch: Batch) -> Tensor:
+        value: Tensor = self.loss(self.network(batch.features), *batch[1:])
+        return value
+
+
+def _labels_of_a_wrapped_memory(rank: int) -> Tensor:
+    """Return the labels in a memory of each rank's own, inside of what DDP wraps, after two steps."""
+    memory = CrossBatchMemory(modinv.WeightedRegularizedTripletLoss(), 64)
+    wrapped = DistributedDataParallel(_WithLoss(memory))
+    for _ in range(2):
+        torch.autograd.backward(wrapped(part(PAIRS["7 + 5"], rank)))
+    return memory.labels
 
 
 def _normalized_step(rank: int) -> Outcome:
@@ -172,14 +193,32 @@ def _refused(rank: int) -> dict[str, str]:
         "type of labels": {"labels": good.labels.int()},
         "malformed": {"labels": good.labels[1:]},
         "no tensor": {"features": good.features.tolist()},
+        "sparse": {"features": good.features.to_sparse()},
+        "without values": {"features": good.features.to("meta")},
     }
     answers = {name: _answer(good._replace(**change) if rank == 1 else good) for name, change in changed.items()}
+    floating, third = good._replace(labels=good.labels.double()), good._replace(modalities=good.modalities + 1)
+    inside = {name: (loss, third if name.startswith("beyond") else floating) for name, loss in _losses_around().items()}
+    for name, (loss, bad) in inside.items():
+        answers[name] = _answer(bad if rank == 1 else good, loss)
     return {**answers, "afterwards": _answer(good)}
 
 
-def _answer(batch: Batch) -> str:
+def _losses_around() -> dict[str, Callable[..., Any]]:
+    """Losses that check the batch before the one inside gathers it."""
+    gathering = GlobalBatch(modinv.HeteroCenterTripletLoss())
+    total = modinv.WeightedLosses({"own": (1.0, modinv.IntraModalityLoss()), "gathered": (1.0, gathering)})
+    return {
+        "in a sum": total,
+        "deep in a sum": modinv.WeightedLosses({"inner": (1.0, total)}),
+        "in a memory": CrossBatchMemory(total, 8),
+        "beyond the modalities of a sum": modinv.WeightedLosses({"gathered": (1.0, gathering)}, num_modalities=2),
+    }
+
+
+def _answer(batch: Batch, call: Callable[..., Any] = lambda *batch: gather_batch(Batch(*batch)).labels) -> str:
     try:
-        return f"{len(gather_batch(batch).labels)} rows"
+        return f"{len(call(*batch))} rows"
     except (TypeError, ValueError) as error:
         return f"{type(error).__name__}: {error}"
 

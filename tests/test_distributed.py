@@ -159,11 +159,17 @@ def test_memory_holds_the_rows_of_one_process_on_every_rank(pair: Results) -> No
     for number, layout in enumerate(PAIRS.values()):
         expected = step(network, memory, layout.batch)
         for result in pair:
-            outcome, buffers = result["memory"][number]
+            outcome, kept = result["memory"][number]
             assert_outcome(outcome, expected, f"step {number}")
-            for name, buffer in memory.named_buffers():
-                torch.testing.assert_close(buffers[f"loss.{name}"], buffer, rtol=1e-10, atol=1e-10)
+            for name, rows in memory.state_dict().items():
+                torch.testing.assert_close(kept[f"loss.{name}"], rows, rtol=1e-10, atol=1e-10)
     assert len(memory.features) == 20  # the oldest have left
+
+
+def test_memory_inside_what_ddp_wraps_holds_the_rows_of_its_own_rank(pair: Results) -> None:
+    batch = PAIRS["7 + 5"].batch
+    assert pair[0]["own memory"].tolist() == batch.labels[:7].tolist() * 2
+    assert pair[1]["own memory"].tolist() == batch.labels[7:].tolist() * 2
 
 
 def test_sum_over_ranks_can_be_differentiated_twice(pair: Results) -> None:
@@ -184,6 +190,12 @@ def test_double_backward_is_refused(pair: Results) -> None:
         ("type of labels", ["ValueError: .*labels torch.int64.* on rank 0 and .*labels torch.int32.* on rank 1"] * 2),
         ("malformed", ["ValueError: .* rank 1 has not", r"ValueError: labels must have shape \(5,\)"]),
         ("no tensor", ["ValueError: .* rank 1 has not", "TypeError: features must be a floating tensor"]),
+        ("sparse", ["ValueError: .* rank 1 has not", "TypeError: features must be a dense tensor"]),
+        ("without values", ["ValueError: .* rank 1 has not", "ValueError: labels must be on meta"]),
+        ("in a sum", ["ValueError: .* rank 1 has not", "TypeError: labels must be an integer tensor"]),
+        ("deep in a sum", ["ValueError: .* rank 1 has not", "TypeError: labels must be an integer tensor"]),
+        ("in a memory", ["ValueError: .* rank 1 has not", "TypeError: labels must be an integer tensor"]),
+        ("beyond the modalities of a sum", ["ValueError: .* rank 1 has not", "ValueError: modalities must be numbers"]),
     ],
 )
 def test_impossible_batch_is_refused_on_every_rank(pair: Results, attempt: str, messages: list[str]) -> None:

@@ -1,5 +1,6 @@
 """Who belongs together, and the converters from the field's layouts."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -57,10 +58,19 @@ def test_blocks_name_the_modalities_in_order(blocks: str, expected: list[int]) -
     assert modalities_from_blocks(blocks, 6).tolist() == expected
 
 
-@pytest.mark.parametrize(("blocks", "num_rows"), [("vi", 5), ("", 4), ("vx", 4), ("vi", -2)])
+@pytest.mark.parametrize(("blocks", "num_rows"), [("vi", 5), ("", 4), ("vx", 4)])
 def test_impossible_blocks_are_refused(blocks: str, num_rows: int) -> None:
     with pytest.raises(ValueError, match=r"blocks"):
         modalities_from_blocks(blocks, num_rows)
+
+
+def test_rows_that_are_no_count_are_refused() -> None:
+    with pytest.raises(ValueError, match="num_rows must be at least 0, got -2"):
+        modalities_from_blocks("vi", -2)
+
+
+def test_rows_may_be_counted_by_numpy() -> None:
+    assert modalities_from_blocks("vi", np.int64(4)).tolist() == [0, 0, 1, 1]
 
 
 def test_cameras_3_and_6_are_infrared_by_default() -> None:
@@ -71,6 +81,36 @@ def test_other_infrared_cameras_can_be_named() -> None:
     assert modalities_from_cameras(torch.tensor([1, 2, 3]), infrared=(2,)).tolist() == [0, 1, 0]
 
 
-def test_floating_cameras_are_refused() -> None:
-    with pytest.raises(TypeError, match="cameras must be an integer tensor"):
-        modalities_from_cameras(torch.tensor([1.0]))
+def test_infrared_cameras_may_come_in_any_collection() -> None:
+    for infrared in ([2], {2}, np.array([2]), torch.tensor([2])):
+        assert modalities_from_cameras(torch.tensor([1, 2, 3]), infrared).tolist() == [0, 1, 0]
+
+
+def test_camera_0_is_refused_with_the_numbers_of_sysu_which_count_from_1() -> None:
+    with pytest.raises(ValueError, match=r"cameras must count from 1 .* got camera 0: .* give infrared=\(2, 5\)"):
+        modalities_from_cameras(torch.tensor([0, 2]))
+
+
+def test_camera_0_is_a_camera_where_others_are_infrared() -> None:
+    assert modalities_from_cameras(torch.tensor([0, 2, 5]), infrared=(2, 5)).tolist() == [0, 1, 1]
+
+
+def test_cameras_on_a_device_are_not_read() -> None:
+    assert modalities_from_cameras(torch.zeros(3, dtype=torch.long, device="meta")).shape == (3,)
+
+
+def test_streams_of_unequal_width_are_refused_before_they_are_joined() -> None:
+    streams = [(torch.rand(2, width), torch.tensor([1, 2])) for width in (4, 5)]
+    with pytest.raises(ValueError, match=r"rows of one shape, got \(4,\) in stream 0 and \(5,\) in stream 1"):
+        batch_from_streams(*streams)
+
+
+def test_two_tensors_in_place_of_two_pairs_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"stream 0 must be a pair \(features, labels\), got torch.float32"):
+        batch_from_streams(torch.rand(2, 2), torch.rand(2, 2))  # type: ignore[arg-type]
+
+
+def test_streams_on_two_devices_are_refused() -> None:
+    here, there = (torch.rand(1, 4), torch.tensor([1])), (torch.rand(1, 4, device="meta"), torch.tensor([1]))
+    with pytest.raises(ValueError, match="all streams must be on one device"):
+        batch_from_streams(here, there)

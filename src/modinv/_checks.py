@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -12,12 +13,18 @@ __all__ = [
     "check_batch",
     "check_choice",
     "check_count",
+    "check_floating",
+    "check_integers",
     "check_module_inputs",
     "check_number",
+    "describe",
     "host_values",
+    "refuse_vmap",
 ]
 
-_MOST_MODALITIES = 256
+# The cost grows with the square of the modalities, and a slip gives large numbers: who has more says so.
+_MOST_MODALITIES = 16
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)  # torch compares no other unsigned ones
 
 
 def check_batch(features: Tensor, labels: Tensor, modalities: Tensor, num_modalities: int | None) -> int:
@@ -26,18 +33,41 @@ def check_batch(features: Tensor, labels: Tensor, modalities: Tensor, num_modali
     Shapes and types are always checked. Values are read where that is free, on the host in eager mode; a batch on an
     accelerator, or one that is being compiled, is not read, since that would make the host wait for the device.
     """
-    _check_features(features, dimensions=2, shape="(N, D)")
-    _check_numbers("labels", labels, features)
-    _check_numbers("modalities", modalities, features)
+    check_floating("features", features, shape="(N, D)")
+    if features.ndim != 2 or features.shape[1] == 0:
+        raise ValueError(f"features must have shape (N, D), got {describe(features)}")
+    _check_rows("labels", labels, features)
+    _check_rows("modalities", modalities, features)
     return _count_modalities(modalities, num_modalities)
 
 
 def check_module_inputs(inputs: Tensor, modalities: Tensor, num_modalities: int) -> None:
     """Check that a module got floating rows and one modality number below ``num_modalities`` for each of them."""
-    if not isinstance(inputs, Tensor) or not inputs.is_floating_point() or inputs.ndim < 2:
-        raise TypeError(f"the inputs must be a floating tensor with one row per image, got {_describe(inputs)}")
-    _check_numbers("modalities", modalities, inputs)
+    check_floating("the inputs", inputs, shape="with one row per image")
+    if inputs.ndim < 2:
+        raise ValueError(f"the inputs must be a floating tensor with one row per image, got {describe(inputs)}")
+    _check_rows("modalities", modalities, inputs)
     _count_modalities(modalities, num_modalities)
+
+
+def check_floating(name: str, value: Tensor, *, shape: str) -> None:
+    """Check that ``value`` is an ordinary floating tensor; ``shape`` is for the sentence."""
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        hint = ": no gradient flows through integers" if isinstance(value, Tensor) else ""
+        raise TypeError(f"{name} must be a floating tensor {shape}, got {describe(value)}{hint}")
+    if value.layout != torch.strided or value.is_nested:
+        raise _not_dense(name, value)
+
+
+def check_integers(name: str, value: Tensor) -> None:
+    """Check that ``value`` is an ordinary tensor of integers."""
+    if not isinstance(value, Tensor) or value.dtype not in _INTEGERS:
+        hint = "; convert it with .long()" if isinstance(value, Tensor) else ""
+        if isinstance(value, tuple):
+            hint = " (a tuple of index tensors looks like a miner's output)"
+        raise TypeError(f"{name} must be an integer tensor (N,), got {describe(value)}{hint}")
+    if value.layout != torch.strided or value.is_nested:
+        raise _not_dense(name, value)
 
 
 def check_number(
@@ -45,20 +75,22 @@ def check_number(
 ) -> float:
     """Return ``value`` as a float, or say which interval it should be in."""
     interval = f"{'(' if open_least else '['}{least:g}, {most:g}]"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number in {interval}, got {value!r}")
-    if not math.isfinite(value) or not least <= value <= most or (open_least and value == least):
-        raise ValueError(f"{name} must be a finite number in {interval}, got {value!r}")
-    return float(value)
+    number = _plain(value)
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise TypeError(f"{name} must be a number in {interval}, got {describe(value)}")
+    if not math.isfinite(number) or not least <= number <= most or (open_least and number == least):
+        raise ValueError(f"{name} must be a finite number in {interval}, got {number!r}")
+    return float(number)
 
 
 def check_count(name: str, value: int, *, least: int = 1) -> int:
     """Return ``value``, a whole number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a whole number, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
-    return value
+    number = _plain(value)
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise TypeError(f"{name} must be a whole number, got {describe(value)}")
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, got {number}")
+    return number
 
 
 def check_choice(name: str, value: str, known: Sequence[str]) -> str:
@@ -78,31 +110,38 @@ def host_values(tensor: Tensor) -> NDArray[Any] | None:
         return None
 
 
-def _check_features(features: Tensor, *, dimensions: int, shape: str) -> None:
-    if not isinstance(features, Tensor):
-        raise TypeError(f"features must be a floating tensor {shape}, got {_describe(features)}")
-    if not features.is_floating_point():
-        raise TypeError(
-            f"features must be a floating tensor {shape}, got {_describe(features)}: no gradient flows through integers"
-        )
-    if features.ndim != dimensions or features.shape[1] == 0:
-        raise ValueError(f"features must have shape {shape}, got {_describe(features)}")
+def refuse_vmap(*_: object) -> NoReturn:
+    """Stand in for the ``vmap`` of an autograd function that has none."""
+    raise RuntimeError("torch.func.vmap cannot map this loss: call it on each part and add up the values")
 
 
-def _check_numbers(name: str, numbers: Tensor, features: Tensor) -> None:
+def _plain(value: object) -> object:
+    """Return the Python number in a scalar of numpy or torch, and anything else as it is."""
+    if isinstance(value, int | float):  # what a compiled graph meets; Dynamo cannot trace the look for numpy's types
+        return value
+    if isinstance(value, np.generic | np.ndarray) and value.ndim == 0:
+        return value.item()
+    # A tensor with a gradient is left alone: an option is a constant, and its gradient would be lost in silence.
+    if isinstance(value, Tensor) and value.ndim == 0 and not value.requires_grad and not value.is_meta:
+        return value.item()
+    return value
+
+
+def _not_dense(name: str, value: Tensor) -> TypeError:
+    kind = "nested" if value.is_nested else f"{value.layout} layout"
+    return TypeError(f"{name} must be a dense tensor, got a {kind}: convert it with .to_dense() or pad it")
+
+
+def _check_rows(name: str, numbers: Tensor, features: Tensor) -> None:
     """Check labels or modalities: one integer for each row of the features, on the same device."""
-    if not isinstance(numbers, Tensor):
-        hint = " (a tuple of index tensors looks like a miner's output)" if isinstance(numbers, tuple) else ""
-        raise TypeError(f"{name} must be an integer tensor (N,), got {_describe(numbers)}{hint}")
-    if numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool:
-        raise TypeError(f"{name} must be an integer tensor (N,), got {_describe(numbers)}; convert it with .long()")
+    check_integers(name, numbers)
     if numbers.shape != features.shape[:1]:
         raise ValueError(
             f"{name} must have shape ({features.shape[0]},), one for each row of the features "
-            f"{tuple(features.shape)}, got {_describe(numbers)}"
+            f"{tuple(features.shape)}, got {describe(numbers)}"
         )
     if numbers.device != features.device:
-        raise ValueError(f"{name} must be on {features.device} like the features, got {_describe(numbers)}")
+        raise ValueError(f"{name} must be on {features.device} like the features, got {describe(numbers)}")
 
 
 def _count_modalities(modalities: Tensor, num_modalities: int | None) -> int:
@@ -115,14 +154,17 @@ def _count_modalities(modalities: Tensor, num_modalities: int | None) -> int:
     limit = num_modalities or _MOST_MODALITIES
     if least < 0 or most >= limit:
         wrong = least if least < 0 else most
+        more = "" if num_modalities or wrong < 0 else ", and num_modalities says where there are more"
         raise ValueError(
             f"modalities must be numbers from 0 to {limit - 1} (0 visible, 1 infrared), got {wrong}; "
-            "modinv.modalities_from_cameras makes them from camera numbers"
+            f"modinv.modalities_from_cameras makes them from camera numbers{more}"
         )
     return num_modalities or max(2, most + 1)
 
 
-def _describe(value: object) -> str:
+def describe(value: object) -> str:
+    """Say in a few words what came in place of what was expected."""
     if isinstance(value, Tensor):
-        return f"{value.dtype} of shape {tuple(value.shape)} on {value.device}"
-    return f"{type(value).__name__}" if not isinstance(value, str | int | float | None) else repr(value)
+        shape = "" if value.is_nested else f" of shape {tuple(value.shape)}"
+        return f"{value.dtype}{shape} on {value.device}"
+    return type(value).__name__ if not isinstance(value, str | int | float | None) else repr(value)

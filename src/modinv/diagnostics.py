@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from modinv import groups
-from modinv._checks import check_batch, check_count
+from modinv._checks import check_batch, check_count, check_floating
 from modinv.statistics import Statistics, statistics_of
 
 __all__ = ["DistanceHistograms", "ModalityGap", "distance_histograms", "modality_accuracy", "modality_gap"]
@@ -210,8 +210,8 @@ def _distances_to_means(statistics: Statistics) -> Tensor:
 
 
 def _statistics(features: Tensor, modalities: Tensor, num_modalities: int | None) -> Statistics:
-    rows = features if isinstance(features, Tensor) else torch.empty(0)  # what is no tensor is refused by the check
-    labels = torch.zeros(rows.shape[:1], dtype=torch.int64, device=rows.device)  # nobody's identity is asked
+    check_floating("features", features, shape="(N, D)")
+    labels = torch.zeros(features.shape[:1], dtype=torch.int64, device=features.device)  # nobody's identity is asked
     check_batch(features, labels, modalities, num_modalities)
     return statistics_of(_precise(features), labels, modalities, num_modalities)
 

@@ -34,6 +34,9 @@ class _Layout(NamedTuple):
     modalities: int
 
 
+_MALFORMED = _Layout(-1, 0, 0, 0, 0)
+
+
 def gather_batch(batch: Batch, *, group: dist.ProcessGroup | None = None) -> Batch:
     """Return the batch of all ranks, in the order of the ranks, with an exact gradient for the own rows.
 
@@ -148,6 +151,11 @@ class GlobalBatch(nn.Module):
     def forward(self, features: Tensor, labels: Tensor, modalities: Tensor) -> Tensor:
         return self.loss(*gather_batch(Batch(features, labels, modalities), group=self.group))
 
+    def tell_malformed(self, features: Tensor) -> None:
+        """Take part in place of a call, so that all ranks raise where a loss around this one refuses its batch."""
+        if _number_of_ranks(self.group) > 1:
+            _exchange(features, _MALFORMED, self.group)
+
     @override
     def extra_repr(self) -> str:
         name = "" if isinstance(self.loss, nn.Module) else f"loss={_name(self.loss)}"
@@ -219,9 +227,7 @@ def _exchange_counts(batch: Batch, group: dist.ProcessGroup | None) -> list[int]
     A rank whose batch is malformed takes part before it raises, since the others would wait for it for ever.
     """
     problem = _problem_of(batch)
-    own = _Layout(-1, 0, 0, 0, 0) if problem else _layout_of(batch)
-    device = batch.features.device if isinstance(batch.features, Tensor) else None
-    gathered = _all_gather(torch.tensor(own, device=device), group).tolist()
+    gathered = _exchange(batch.features, _MALFORMED if problem else _layout_of(batch), group)
     if problem is not None:
         raise problem
     layouts = [_Layout(*layout) for layout in gathered]
@@ -234,6 +240,13 @@ def _exchange_counts(batch: Batch, group: dist.ProcessGroup | None) -> list[int]
                 f"{_describe(layouts[0])} on rank 0 and {_describe(layout)} on rank {rank}: convert before gathering"
             )
     return [layout.rows for layout in layouts]
+
+
+def _exchange(features: Tensor, layout: _Layout, group: dist.ProcessGroup | None) -> list[list[int]]:
+    """Tell the layout of this rank to the others, and return those of all; it travels where the features are."""
+    device = features.device if isinstance(features, Tensor) and not features.is_meta else None
+    layouts: list[list[int]] = _all_gather(torch.tensor(layout, device=device), group).tolist()
+    return layouts
 
 
 def _problem_of(batch: Batch) -> TypeError | ValueError | None:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from modinv import groups
-from modinv._checks import check_batch, host_values
+from modinv._checks import check_batch, host_values, refuse_vmap
 
 __all__ = ["Centered", "Statistics", "diagonal", "full_precision", "lazy", "safe_sqrt", "statistics_of"]
 
@@ -185,7 +185,8 @@ def statistics_of(
 
 def full_precision(features: Tensor) -> torch.autocast:
     """Switch autocast off for the device of ``features``: a Gram matrix in bfloat16 has no digits left."""
-    device_type = features.device.type if isinstance(features, Tensor) else "cpu"
+    has_autocast = isinstance(features, Tensor) and not features.is_meta
+    device_type = features.device.type if has_autocast else "cpu"
     return torch.autocast(device_type, enabled=False)
 
 
@@ -233,6 +234,8 @@ def _center(features: Tensor, membership: Tensor, averaging: Tensor) -> tuple[Te
 
 class _Gram(torch.autograd.Function):
     """The Gram matrix of centered rows and means, with one product over the features in each direction."""
+
+    vmap = staticmethod(refuse_vmap)
 
     @staticmethod
     def forward(features: Tensor, membership: Tensor, averaging: Tensor, kind: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -130,7 +130,7 @@ def test_losses_on_one_feature_matrix_share_their_statistics(monkeypatch: pytest
         seen.append(features)
         return original(features, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("modinv.losses.composition.statistics_of", counting)
+    monkeypatch.setattr("modinv.losses.loss.statistics_of", counting)
     Objective(METHODS["full"]).terms(given, LABELS, MODALITIES)
     assert given.enhanced is not None
     matrices = [given.features, given.enhanced.features, given.embedding]

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 import modinv
 from batches import degenerate_batches, make_batch
@@ -17,7 +18,7 @@ from modinv import Batch, CrossBatchMemory
 from modinv.divergences import Moments, divergence_between
 from recording import record
 
-INNER: dict[str, modinv.losses.Loss | modinv.WeightedLosses] = {
+INNER: dict[str, modinv.losses.Loss] = {
     "wasserstein": modinv.GaussianDistributionConsistencyLoss(),
     "jeffreys within": modinv.GaussianDistributionConsistencyLoss(divergence="jeffreys", level="within", shrinkage=0.1),
     "moments identity": modinv.GaussianDistributionConsistencyLoss(divergence="moments", level="identity"),
@@ -186,6 +187,74 @@ def test_loading_into_a_sum_of_losses_finds_the_memory_by_its_name() -> None:
     losses(*batch)
     other.load_state_dict(losses.state_dict())
     assert torch.equal(other(*batch), losses(*batch))
+
+
+def test_empty_memory_saves_no_tensor_and_comes_back_empty() -> None:
+    memory, empty = full(), CrossBatchMemory(INNER["wasserstein"], 20)
+    assert not empty.state_dict()
+    memory.load_state_dict(empty.state_dict())
+    assert len(memory.features) == len(memory.labels) == len(memory.modalities) == 0
+
+
+def test_rows_of_which_a_part_is_lost_are_not_loaded() -> None:
+    saved = full().state_dict()
+    del saved["labels"]
+    with pytest.raises(RuntimeError, match=r'Missing key\(s\) in state_dict: "labels"'):
+        full().load_state_dict(saved)
+
+
+def test_rows_that_are_no_batch_are_not_loaded() -> None:
+    saved = full().state_dict()
+    saved["labels"] = saved["labels"][1:]
+    with pytest.raises(ValueError, match=r"labels must have shape \(20,\)"):
+        full().load_state_dict(saved)
+
+
+def test_loaded_rows_are_a_copy() -> None:
+    memory, saved = full(), full().state_dict()
+    memory.load_state_dict(saved)
+    saved["features"].zero_()
+    assert memory.features.any()
+
+
+@pytest.mark.parametrize(("use_buffers", "layers"), [(True, 0), (True, 1), (False, 1)])
+def test_average_of_a_module_leaves_its_own_memory_alone(use_buffers: bool, layers: int) -> None:
+    memory = CrossBatchMemory(INNER["wasserstein"], 20)
+    model = nn.Sequential(memory, *(nn.Linear(2, 2) for _ in range(layers)))
+    average = torch.optim.swa_utils.AveragedModel(model, use_buffers=use_buffers)
+    for batch in batches(4):
+        memory(*batch)
+        average.update_parameters(model)
+    assert len(memory.features) == 20
+    kept = average.module.get_submodule("0").features
+    assert isinstance(kept, Tensor)
+    assert len(kept) == 0
+
+
+@pytest.mark.parametrize("use_reentrant", [True, False])
+@pytest.mark.parametrize("inner", ["wasserstein", "center", "sum"])
+def test_activation_checkpointing_adds_each_row_once_and_changes_nothing(inner: str, use_reentrant: bool) -> None:
+    memory, other = CrossBatchMemory(INNER[inner], 20), CrossBatchMemory(INNER[inner], 20)
+
+    def call(features: Tensor, labels: Tensor, modalities: Tensor) -> Tensor:
+        value: Tensor = checkpoint(other, features, labels, modalities, use_reentrant=use_reentrant)
+        return value
+
+    for batch in batches(4):
+        results = []
+        for loss in (memory, call):
+            features = batch.features.clone().requires_grad_()
+            loss(features, *batch[1:]).backward()
+            results.append(features.grad)
+        torch.testing.assert_close(results[1], results[0], rtol=0, atol=0)
+        assert torch.equal(other.features, memory.features)
+    assert len(other.features) == 20
+
+
+def test_rows_move_with_the_module() -> None:
+    memory = full().to("meta")
+    assert memory.features.is_meta
+    assert memory.labels.is_meta
 
 
 def test_half_precision_does_not_reach_the_memory() -> None:
@@ -360,7 +429,7 @@ def test_compiled_loss_has_the_value_and_gradient_of_the_eager_one_with_a_full_m
 @pytest.mark.parametrize(
     ("loss", "size", "error", "message"),
     [
-        (nn.Identity(), 4, TypeError, "loss must be a loss of modinv, or modinv.WeightedLosses, got Identity"),
+        (nn.Identity(), 4, TypeError, "loss must be a loss of modinv, got Identity"),
         (CrossBatchMemory(INNER["center"], 4), 4, ValueError, "loss must have no memory of its own"),
         (
             modinv.WeightedLosses({"memory": (1.0, CrossBatchMemory(INNER["center"], 4))}),

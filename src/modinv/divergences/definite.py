@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from modinv._checks import refuse_vmap
 from modinv.statistics import diagonal, lazy
 
 __all__ = ["Definite", "contrasts", "coordinates_of", "on_diagonal", "scatter_of"]
@@ -146,6 +147,8 @@ class _Coordinates(torch.autograd.Function):
 
 
 class _Scatter(torch.autograd.Function):
+    vmap = staticmethod(refuse_vmap)
+
     @staticmethod
     def forward(rows: Tensor, weights: Tensor) -> Tensor:
         weighted = weights.T[:, :, None] * rows  # (M, N, K)

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from modinv._checks import refuse_vmap
+
 __all__ = ["QUINTICS", "NuclearNorm", "iterated_polar_factor", "polar_factor", "product_nuclear_norm", "root_trace"]
 
 # (a, b, c) of x <- a x + b x^3 + c x^5. Each is the best approximation of 1 on the interval to which the one before it
@@ -134,6 +136,8 @@ class NuclearNorm(torch.autograd.Function):
 
 
 class _ProductNuclearNorm(torch.autograd.Function):
+    vmap = staticmethod(refuse_vmap)
+
     @staticmethod
     def forward(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         left_basis, left_factor = torch.linalg.qr(left)  # (n, D), (D, D)
@@ -153,6 +157,8 @@ class _ProductNuclearNorm(torch.autograd.Function):
 
 
 class _RootTrace(torch.autograd.Function):
+    vmap = staticmethod(refuse_vmap)
+
     @staticmethod
     def forward(first: Tensor, second: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
         left, right = (torch.linalg.cholesky_ex(matrix).L for matrix in (first, second))

@@ -1,34 +1,45 @@
 """A weighted sum of losses that share one Gram matrix."""
 
 from collections import namedtuple
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from keyword import iskeyword
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from modinv._checks import check_number
-from modinv.losses.loss import Loss, in_type_of
-from modinv.statistics import Statistics, full_precision, statistics_of
+from modinv._checks import check_number, describe
+from modinv.groups import Batch
+from modinv.losses.loss import Loss
+from modinv.statistics import Statistics, full_precision
 
 __all__ = ["WeightedLosses"]
 
 
-class WeightedLosses(nn.Module):
+class WeightedLosses(Loss):
     """Add losses with weights; the statistics and the Gram matrix of the batch are made once for all of them.
 
+    :meth:`terms` gives ``total``, the weighted sum, and then each loss by its name, without its weight.
+
+    A loss of this library is not called: it reads the shared statistics, so forward hooks on it do not run. Any other
+    module or function is called with the batch that came and under the autocast that is on, as it would be alone. Its
+    hooks run.
+
     Args:
-        losses: name to ``(weight, loss)``. A loss of this library shares the statistics; any other module or function
-            of ``(features, labels, modalities)`` is called as it is. Weights may be negative or zero, and may be
+        losses: name to ``(weight, loss)``, with a loss of this library, another sum, or any module or function of
+            ``(features, labels, modalities)`` that returns a tensor (). Weights may be negative or zero, and may be
             changed between steps through :attr:`weights`, to warm a term up for example.
-        num_modalities: see :class:`modinv.losses.Loss`; default: the largest that one of the losses asks for.
+        num_modalities: see :class:`modinv.losses.Loss`. The largest number counts that this sum or one of its losses
+            asks for.
 
     Attributes:
-        weights: name to weight, a plain dictionary.
+        weights: name to weight, a plain dictionary. Each call checks its names and numbers.
 
     Raises:
-        TypeError, ValueError: on an empty mapping, a name that is no identifier or is ``"total"``, a weight that is
-            no finite number, or something that is no loss.
+        TypeError, ValueError: at construction on what is no mapping or empty, a name that cannot be one, a weight that
+            is no finite number, or something that is no loss; at call on a malformed batch, on another name or weight
+            in :attr:`weights`, or where a loss from elsewhere returns anything but a floating tensor ().
 
     Example:
         >>> import torch, modinv
@@ -42,43 +53,42 @@ class WeightedLosses(nn.Module):
         True
     """
 
-    def __init__(self, losses: Mapping[str, tuple[float, nn.Module]], *, num_modalities: int | None = None) -> None:
-        super().__init__()
-        if not losses:
-            raise ValueError("WeightedLosses needs at least one name: (weight, loss)")
-        for name, entry in losses.items():
-            _check_entry(name, entry)
-        self.weights = {name: check_number(f"the weight of {name!r}", weight) for name, (weight, _) in losses.items()}
-        self.losses = nn.ModuleDict({name: loss for name, (_, loss) in losses.items()})
-        asked = [loss.num_modalities for _, loss in losses.values() if isinstance(loss, Loss)]
-        self.num_modalities = num_modalities or max((count or 0 for count in asked), default=0) or None
+    def __init__(
+        self, losses: Mapping[str, tuple[float, Callable[..., Tensor]]], *, num_modalities: int | None = None
+    ) -> None:
+        super().__init__(num_modalities=num_modalities)
+        _check_losses(losses)
+        self.weights = _checked_weights({name: weight for name, (weight, _) in losses.items()}, losses)
+        self.losses = nn.ModuleDict({name: _as_module(loss) for name, (_, loss) in losses.items()})
+        asked = [self.num_modalities, *(part.num_modalities for part in self.losses.values() if isinstance(part, Loss))]
+        self.num_modalities = max(count or 0 for count in asked) or None
         self._make_terms = _terms_type(losses)
 
-    def terms(self, features: Tensor, labels: Tensor, modalities: Tensor) -> Any:
-        """Return a NamedTuple: ``total``, the weighted sum, then each loss by its name, without its weight."""
+    @override
+    def _exact_terms(self, features: Tensor, labels: Tensor, modalities: Tensor) -> Any:
         with full_precision(features):
-            statistics = statistics_of(features, labels, modalities, self.num_modalities)
-            return in_type_of(statistics.features, self.read(statistics, features))
-
-    def read(self, statistics: Statistics, features: Tensor | None = None) -> Any:
-        """Return the terms of a batch whose statistics are at hand.
-
-        Args:
-            statistics: of the batch.
-            features: (N, D), what a loss from elsewhere is called with; default: those of the statistics.
-        """
-        batch = (statistics.features if features is None else features, statistics.labels, statistics.modalities)
-        values = {
-            name: loss.read(statistics).total if isinstance(loss, Loss) else loss(*batch)
-            for name, loss in self.losses.items()
-        }
-        total = sum((self.weights[name] * value for name, value in values.items()), statistics.zero)
-        return self._make_terms(total, **values)
+            statistics = self._statistics_of(features, labels, modalities)
+        return self._add(statistics, Batch(features, labels, modalities))
 
     @override
-    def forward(self, features: Tensor, labels: Tensor, modalities: Tensor) -> Tensor:
-        total: Tensor = self.terms(features, labels, modalities).total
-        return total
+    def read(self, statistics: Statistics) -> Any:
+        """Return the terms of a batch whose statistics are at hand; losses from elsewhere get the features of those."""
+        return self._add(statistics, Batch(statistics.features, statistics.labels, statistics.modalities))
+
+    def _add(self, statistics: Statistics, batch: Batch) -> Any:
+        """Return the terms; ``batch`` is what losses from elsewhere are called with, under the autocast outside."""
+        weights, values = _checked_weights(self.weights, self.losses), {}
+        with full_precision(batch.features):
+            zero = statistics.zero
+            for name, loss in self.losses.items():
+                if isinstance(loss, Loss) and not isinstance(loss, WeightedLosses):
+                    values[name] = loss.terms_of(statistics).total
+        for name, loss in self.losses.items():
+            if isinstance(loss, WeightedLosses):
+                values[name] = loss._add(statistics, batch).total
+            elif name not in values:
+                values[name] = _checked(name, loss(*batch))
+        return self._make_terms(sum((weights[name] * value for name, value in values.items()), zero), **values)
 
     @override
     def __getstate__(self) -> dict[str, Any]:
@@ -94,13 +104,62 @@ class WeightedLosses(nn.Module):
         return f"weights={self.weights}"
 
 
+class _Function(nn.Module):
+    """A plain function among modules."""
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    @override
+    def forward(self, features: Tensor, labels: Tensor, modalities: Tensor) -> Tensor:
+        return self.function(features, labels, modalities)
+
+    @override
+    def extra_repr(self) -> str:
+        return str(getattr(self.function, "__name__", self.function))
+
+
+def _as_module(loss: Callable[..., Tensor]) -> nn.Module:
+    return loss if isinstance(loss, nn.Module) else _Function(loss)
+
+
 def _terms_type(names: Iterable[str]) -> Any:
     """Make the NamedTuple of the terms; a type made at run time cannot be pickled, so it is made again."""
     return namedtuple("WeightedTerms", ["total", *names])
 
 
-def _check_entry(name: str, entry: object) -> None:
-    if not isinstance(name, str) or not name.isidentifier() or name.startswith("_") or name == "total":
-        raise ValueError(f"the name of a loss must be an identifier other than 'total', got {name!r}")
-    if not isinstance(entry, tuple) or len(entry) != 2 or not isinstance(entry[1], nn.Module):
-        raise TypeError(f"{name!r} must be (weight, loss module), got {entry!r}")
+def _checked_weights(weights: dict[str, float], names: Iterable[str]) -> dict[str, float]:
+    if set(weights) != set(names):
+        raise ValueError(
+            f"weights must have the names {', '.join(map(repr, names))}, got {', '.join(map(repr, weights))}"
+        )
+    if torch.compiler.is_compiling():  # a number that changes between steps is a symbol there
+        return weights
+    return {name: check_number(f"the weight of {name!r}", weight) for name, weight in weights.items()}
+
+
+def _checked(name: str, value: Tensor) -> Tensor:
+    if not isinstance(value, Tensor) or value.ndim or not value.is_floating_point():
+        raise TypeError(f"the loss {name!r} must return a floating tensor of shape (), got {describe(value)}")
+    return value
+
+
+def _check_losses(losses: Mapping[str, tuple[float, Callable[..., Tensor]]]) -> None:
+    if not isinstance(losses, Mapping):
+        raise TypeError(f"losses must be a mapping of name to (weight, loss), got {describe(losses)}")
+    if not losses:
+        raise ValueError("WeightedLosses needs at least one name: (weight, loss)")
+    for name, entry in losses.items():
+        _check_name(name)
+        if not isinstance(entry, tuple | list) or len(entry) != 2:
+            raise TypeError(f"{name!r} must be (weight, loss), got {describe(entry)}")
+        if not callable(entry[1]) or isinstance(entry[1], type):
+            raise TypeError(f"the loss of {name!r} must be a module or a function, got {describe(entry[1])}")
+
+
+def _check_name(name: str) -> None:
+    if not isinstance(name, str) or not name.isidentifier() or iskeyword(name) or name.startswith("_"):
+        raise ValueError(f"the name of a loss must be an identifier that does not begin with '_', got {name!r}")
+    if name == "total" or hasattr(nn.ModuleDict(), name):
+        raise ValueError(f"the name of a loss must not be 'total' or an attribute of a torch module, got {name!r}")

@@ -7,15 +7,14 @@ import torch
 from torch import Tensor
 from typing_extensions import Self, override
 
-from modinv._checks import check_count, host_values
+from modinv._checks import check_batch, check_count, describe, host_values
 from modinv.groups import Batch
-from modinv.losses.composition import WeightedLosses
 from modinv.losses.loss import Loss
 from modinv.statistics import Statistics
 
 __all__ = ["CrossBatchMemory"]
 
-_BUFFERS = ("features", "labels", "modalities")
+_ROWS = Batch._fields
 
 
 class CrossBatchMemory(Loss):
@@ -37,19 +36,21 @@ class CrossBatchMemory(Loss):
     ``"wasserstein"`` for example moves mu_B by (n / (n + k)) times the gradient that mu_B alone would get at the same
     distance. A weight that was chosen without a memory becomes (n + k) / n times as large for the same pull.
 
-    Rows are added in training mode only, by each call, without their gradient and after the value is computed;
-    evaluation reads them and adds none. The oldest leave first. The memory starts empty; a compiled loss is compiled
-    again about three times until it is full. A batch without rows is read alone. Where rows of the memory are not
-    finite, which is what a step that a mixed-precision scaler skips leaves behind, rows of the batch stand in for them,
-    as constants, until they have left.
+    Rows are added in training mode only, by each call, without their gradient and after the value is computed.
+    Evaluation reads them and adds none. So does a call during a backward pass: it is activation checkpointing that
+    repeats the last call, and it sees the rows which that call saw. The oldest rows leave first. The memory starts
+    empty; a compiled loss is compiled again about three times until it is full. A batch without rows is read alone.
+    Rows that are not finite, left by a step that a mixed-precision scaler skipped, are replaced by detached rows of the
+    batch until they have left.
 
-    Costs what the loss costs with n + k rows, and a copy of the memory in each step. In a
-    :class:`modinv.WeightedLosses` the statistics of the memory are not shared with the other losses; to share them,
-    give the sum to one memory. Each rank of :class:`modinv.distributed.GlobalBatch` has the memory of one process.
+    Costs what the loss costs with n + k rows, and a copy of the memory in each step; the rows before the last call are
+    kept too. In a :class:`modinv.WeightedLosses` the statistics of the memory are not shared with the other losses; to
+    share them, give the sum to one memory. Each rank of :class:`modinv.distributed.GlobalBatch` has the memory of one
+    process; without it each rank has a memory of its own rows.
 
     Args:
-        loss: a loss of this library, or a :class:`modinv.WeightedLosses`, whose losses from elsewhere then get the rows
-            of the memory as well, in the type of the statistics.
+        loss: a loss of this library. Losses from elsewhere in a :class:`modinv.WeightedLosses` get the rows of the
+            memory as well, in the type of the statistics and without autocast.
         memory_size: most rows that are kept, of all modalities together.
         num_modalities: see :class:`modinv.losses.Loss`; default: that of the loss.
 
@@ -59,7 +60,8 @@ class CrossBatchMemory(Loss):
         labels: integers (k,).
         modalities: integers (k,).
 
-    The three are buffers, so that a checkpoint holds the memory, however full, and a training resumes to the bit.
+    The three stand in the ``state_dict`` where there are rows, so a training resumes to the bit. They are no buffers:
+    nothing broadcasts them over the ranks (DDP does that to buffers) or averages them (``AveragedModel``).
 
     Raises:
         TypeError, ValueError: at construction on something that is no loss of this library, that has a memory already,
@@ -81,80 +83,75 @@ class CrossBatchMemory(Loss):
     features: Tensor
     labels: Tensor
     modalities: Tensor
+    _place: Tensor
 
-    def __init__(self, loss: Loss | WeightedLosses, memory_size: int, *, num_modalities: int | None = None) -> None:
+    def __init__(self, loss: Loss, memory_size: int, *, num_modalities: int | None = None) -> None:
         _check_loss(loss)
         super().__init__(num_modalities=loss.num_modalities if num_modalities is None else num_modalities)
         self.loss = loss
         self.memory_size = check_count("memory_size", memory_size)
-        self.register_buffer("features", torch.zeros(0, 0))
-        self.register_buffer("labels", torch.zeros(0, dtype=torch.long))
-        self.register_buffer("modalities", torch.zeros(0, dtype=torch.long))
+        # Says where the module is, for rows that are loaded; and AveragedModel fails on a module without any buffer.
+        self.register_buffer("_place", torch.zeros(()), persistent=False)
+        self.reset()
 
     def reset(self) -> None:
         """Forget all rows."""
-        self.features = self.features.new_zeros(0, 0)
-        self.labels, self.modalities = self.labels[:0], self.modalities[:0]
+        device = self._place.device
+        none = (torch.zeros(0, dtype=torch.long, device=device) for _ in range(2))
+        self._hold(Batch(torch.zeros(0, 0, device=device), *none))
+        self._before = self._rows
 
     @override
     def read(self, statistics: Statistics) -> Any:
-        terms = self.loss.read(self._joined(statistics))
-        if self.training:
-            self._remember(statistics)
+        batch, repeated = _rows_of(statistics), self.training and _in_backward()
+        kept = _rows_like(self._before if repeated else self._rows, batch)
+        terms = self.loss.terms_of(_joined(statistics, batch, kept))
+        if self.training and not repeated:
+            self._before = kept
+            self._hold(_followed(kept, batch, self.memory_size))
         return terms
 
-    def _joined(self, statistics: Statistics) -> Statistics:
-        """Return the statistics of the rows of the batch and, after them, those of the memory."""
-        num_rows, size = len(statistics.features), len(self.features)
-        if not num_rows or not size:
-            return statistics
-        batch = _rows_of(statistics)
-        kept = self._rows_like(batch)
-        finite = kept.features.isfinite().all(1)  # (k,)
-        places = torch.arange(size, device=finite.device) % num_rows  # (k,): the rows that stand in for lost ones
-        features = kept.features.where(finite[:, None], batch.features.detach()[places])
-        labels, modalities = (old.where(finite, new[places]) for old, new in zip(kept[1:], batch[1:], strict=True))
-        joined = Batch(*(torch.cat(both) for both in zip(batch, (features, labels, modalities), strict=True)))
-        return Statistics(*joined, _count(statistics, joined.modalities), statistics.input_eps)
+    @property
+    def _rows(self) -> Batch:
+        return Batch(self.features, self.labels, self.modalities)
 
-    def _remember(self, statistics: Statistics) -> None:
-        batch = _rows_of(statistics)
-        kept = self._rows_like(batch)
-        leaving = max(0, len(kept.features) + len(batch.features) - self.memory_size)
-        self.features, self.labels, self.modalities = (
-            torch.cat([old[leaving:], new.detach()[-self.memory_size :]]) for old, new in zip(kept, batch, strict=True)
-        )
-
-    def _rows_like(self, batch: Batch) -> Batch:
-        """Return the rows of the memory where the batch is and in its type."""
-        dimension = batch.features.shape[1]
-        if len(self.features) and self.features.shape[1] != dimension:
-            raise ValueError(
-                f"the memory holds features of {self.features.shape[1]} dimensions, got a batch of {dimension}: "
-                "call reset() where the features change"
-            )
-        features = self.features.reshape(len(self.features), dimension)  # an empty one knows no D
-        kept = (features, self.labels, self.modalities)
-        return Batch(*(old.to(new) for old, new in zip(kept, batch, strict=True)))
+    def _hold(self, rows: Batch) -> None:
+        self.features, self.labels, self.modalities = rows
 
     @override
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        exact = self.features
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if self.features.element_size() < 4:  # half precision has lost what the statistics are made of
-            self.features = exact.to(self.features.device)
+        changed = fn(self.features)
+        if changed.element_size() < 4:  # half precision has lost what the statistics are made of
+            changed = self.features.to(changed.device)
+        self._hold(Batch(changed, self.labels.to(changed.device), self.modalities.to(changed.device)))
         return self
 
     @override
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *others: Any) -> None:
-        # A memory of another fill and type takes the place of this one, as far as it fits.
-        for name in _BUFFERS:
-            saved = state_dict.get(prefix + name)
-            if isinstance(saved, Tensor):
-                setattr(self, name, torch.empty_like(saved, device=getattr(self, name).device))
-        super()._load_from_state_dict(state_dict, prefix, *others)
-        for name in _BUFFERS:
-            setattr(self, name, getattr(self, name)[-self.memory_size :])
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if len(self.features):  # empty tensors look like shared ones to the savers of the ecosystem
+            destination.update({prefix + name: rows for name, rows in self._rows._asdict().items()})
+
+    @override
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, metadata: Any, strict: bool, missing: list[str], *others: Any
+    ) -> None:
+        names = [prefix + name for name in _ROWS]
+        rest = {name: value for name, value in state_dict.items() if name not in names}
+        super()._load_from_state_dict(rest, prefix, metadata, strict, missing, *others)
+        absent = [name for name in names if name not in state_dict]
+        self.reset()  # no rows saved: the memory was empty
+        if not absent:
+            self._load_rows(Batch(*(state_dict[name] for name in names)))
+        elif len(absent) < len(names):
+            missing += absent
+
+    def _load_rows(self, saved: Batch) -> None:
+        """Take what was saved, of any fill and type, as far as it fits."""
+        if len(saved.features):
+            check_batch(*saved, num_modalities=None)
+            self._hold(Batch(*(rows[-self.memory_size :].detach().to(self._place.device, copy=True) for rows in saved)))
 
     @override
     def extra_repr(self) -> str:
@@ -165,14 +162,52 @@ def _rows_of(statistics: Statistics) -> Batch:
     return Batch(statistics.features, statistics.labels.long(), statistics.modalities.long())
 
 
+def _rows_like(kept: Batch, batch: Batch) -> Batch:
+    """Return the rows of the memory where the batch is and in its type."""
+    dimension = batch.features.shape[1]
+    if len(kept.features) and kept.features.shape[1] != dimension:
+        raise ValueError(
+            f"the memory holds features of {kept.features.shape[1]} dimensions, got a batch of {dimension}: "
+            "call reset() where the features change"
+        )
+    features = kept.features.reshape(len(kept.features), dimension)  # an empty one knows no D
+    return Batch(*(old.to(new) for old, new in zip((features, *kept[1:]), batch, strict=True)))
+
+
+def _joined(statistics: Statistics, batch: Batch, kept: Batch) -> Statistics:
+    """Return the statistics of the rows of the batch and, after them, those of the memory."""
+    num_rows, size = len(batch.features), len(kept.features)
+    if not num_rows or not size:
+        return statistics
+    finite = kept.features.isfinite().all(1)  # (k,)
+    places = torch.arange(size, device=finite.device) % num_rows  # (k,): the rows that stand in for lost ones
+    features = kept.features.where(finite[:, None], batch.features.detach()[places])
+    labels, modalities = (old.where(finite, new[places]) for old, new in zip(kept[1:], batch[1:], strict=True))
+    joined = Batch(*(torch.cat(both) for both in zip(batch, (features, labels, modalities), strict=True)))
+    return Statistics(*joined, _count(statistics, joined.modalities), statistics.input_eps)
+
+
+def _followed(kept: Batch, batch: Batch, memory_size: int) -> Batch:
+    """Return the last rows of the memory and, after it, the batch."""
+    leaving = max(0, len(kept.features) + len(batch.features) - memory_size)
+    return Batch(
+        *(torch.cat([old[leaving:], new.detach()[-memory_size:]]) for old, new in zip(kept, batch, strict=True))
+    )
+
+
 def _count(statistics: Statistics, modalities: Tensor) -> int:
     """Return how many modalities batch and memory have: a batch on the host is read, and the memory with it."""
     values = host_values(modalities)
     return max(statistics.membership.shape[1], 0 if values is None else 1 + int(values.max()))
 
 
+def _in_backward() -> bool:
+    """Say whether a backward pass runs in this thread: torch's own checkpointing asks like this, by a private name."""
+    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() >= 0
+
+
 def _check_loss(loss: object) -> None:
-    if not isinstance(loss, Loss | WeightedLosses):
-        raise TypeError(f"loss must be a loss of modinv, or modinv.WeightedLosses, got {type(loss).__name__}")
+    if not isinstance(loss, Loss):
+        raise TypeError(f"loss must be a loss of modinv, got {describe(loss)}")
     if any(isinstance(part, CrossBatchMemory) for part in loss.modules()):
         raise ValueError("loss must have no memory of its own, got one with a CrossBatchMemory inside")

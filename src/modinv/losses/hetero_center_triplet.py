@@ -73,6 +73,8 @@ class HeteroCenterTripletLoss(Loss):
         TypeError, ValueError: at construction on an impossible option, at call on a malformed batch.
     """
 
+    needs = "identities"
+
     def __init__(self, *, margin: float = 0.3, num_modalities: int | None = None) -> None:
         super().__init__(num_modalities=num_modalities)
         self.margin = check_number("margin", margin, least=0)

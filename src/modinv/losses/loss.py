@@ -7,9 +7,10 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from modinv._checks import check_count
+from modinv.losses.meetings import Meeting, Meetings
 from modinv.statistics import Statistics, full_precision, statistics_of
 
-__all__ = ["Loss", "farthest", "in_type_of", "nearest"]
+__all__ = ["Loss", "farthest", "nearest"]
 
 
 class Loss(nn.Module):
@@ -21,11 +22,19 @@ class Loss(nn.Module):
     Args:
         num_modalities: how many modalities there are; default: as many as a batch on the host shows, and 2 where
             reading it would make the host wait for an accelerator or under ``torch.compile``.
+
+    Attributes:
+        needs: what a batch must hold for the loss to compare anything: two ``"modalities"``, an identity in two
+            modalities (``"identities"``), or None, the default of a subclass. If the first 100 batches of a training
+            do not hold it, the loss warns once. It looks on the CPU in eager mode only, where reading is free.
     """
+
+    needs: Meeting | None = None
 
     def __init__(self, *, num_modalities: int | None = None) -> None:
         super().__init__()
         self.num_modalities = None if num_modalities is None else check_count("num_modalities", num_modalities)
+        self._meetings = Meetings()
 
     def read(self, statistics: Statistics) -> Any:
         """Return the terms of a batch whose statistics are at hand, a NamedTuple with ``total`` first.
@@ -33,6 +42,20 @@ class Loss(nn.Module):
         They come in the type of the N x N algebra, :attr:`Statistics.dtype`.
         """
         raise NotImplementedError
+
+    def terms_of(self, statistics: Statistics) -> Any:
+        """Return what :meth:`read` does, and warn where the batches never hold what the loss needs."""
+        self._look(statistics)
+        return self.read(statistics)
+
+    def _look(self, statistics: Statistics) -> None:
+        if (
+            self.training
+            and self._meetings.missed is not None
+            and self.needs is not None
+            and not torch.compiler.is_compiling()
+        ):
+            self._meetings.look(statistics, self.needs, type(self).__name__)
 
     def terms(self, features: Tensor, labels: Tensor, modalities: Tensor) -> Any:
         """Return the parts of the loss by name, attached to the graph: a NamedTuple with ``total`` first.
@@ -42,19 +65,44 @@ class Loss(nn.Module):
             labels: (N,) integers.
             modalities: (N,) integers, 0 visible, 1 infrared.
         """
-        with full_precision(features):
-            statistics = statistics_of(features, labels, modalities, self.num_modalities)
-            return in_type_of(statistics.features, self.read(statistics))
+        total, *parts = terms = self._exact_terms(features, labels, modalities)
+        kind = _type_of(features)
+        return type(terms)(_settled(total, kind), *(part.to(kind) for part in parts))
 
     @override
     def forward(self, features: Tensor, labels: Tensor, modalities: Tensor) -> Tensor:
-        total: Tensor = self.terms(features, labels, modalities).total
-        return total
+        return _settled(self._exact_terms(features, labels, modalities).total, _type_of(features))
+
+    def _exact_terms(self, features: Tensor, labels: Tensor, modalities: Tensor) -> Any:
+        """Return the terms in the type of the N x N algebra."""
+        with full_precision(features):
+            statistics = self._statistics_of(features, labels, modalities)
+            self._look(statistics)
+            return self.read(statistics)
+
+    def _statistics_of(self, features: Tensor, labels: Tensor, modalities: Tensor) -> Statistics:
+        """Return the statistics of a batch; refuse a malformed one, on all ranks if a loss inside gathers them."""
+        try:
+            return statistics_of(features, labels, modalities, self.num_modalities)
+        except (TypeError, ValueError):
+            for part in self.modules():
+                tell = getattr(part, "tell_malformed", None)
+                if tell is not None:
+                    tell(features)
+            raise
 
 
-def in_type_of(features: Tensor, terms: Any) -> Any:
-    """Return the terms in the type of the features, a NamedTuple like the one that came."""
-    return type(terms)(*(term.to(features.dtype) for term in terms))
+def _type_of(features: Tensor) -> torch.dtype:
+    return torch.float64 if features.dtype == torch.float64 else torch.float32
+
+
+def _settled(total: Tensor, kind: torch.dtype) -> Tensor:
+    """Return the total in the type of the statistics; where it overflows, the gradient becomes NaN with it.
+
+    A mixed-precision scaler looks at the gradient to skip a step. A finite one would be taken.
+    """
+    total = total.to(kind)
+    return total * torch.rsub(total.detach(), 1, alpha=0)  # times 1, or times NaN
 
 
 def farthest(distances: Tensor, mask: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from modinv._checks import check_count
+from modinv._checks import check_count, check_floating
 
 __all__ = ["Moments", "Rows", "centered_factor", "check_rows", "double", "moments_of"]
 
@@ -62,7 +62,6 @@ def moments_of(samples: Rows | Iterable[Rows], *, chunk_rows: int = 4096) -> Mom
     check_count("chunk_rows", chunk_rows)
     running = None
     for chunk in _chunks(samples, chunk_rows):
-        check_rows("samples", chunk)
         rows = double("samples", chunk)
         if rows.requires_grad and torch.is_grad_enabled():
             raise ValueError("moments_of is not differentiable: detach the samples, or give them to divergence_between")
@@ -86,6 +85,8 @@ def check_rows(name: str, rows: Rows) -> None:
     floating = rows.is_floating_point() if isinstance(rows, Tensor) else np.issubdtype(rows.dtype, np.floating)
     if not floating:
         raise TypeError(f"{name} must be floating rows of shape (n, D), got {rows.dtype}")
+    if isinstance(rows, Tensor):
+        check_floating(name, rows, shape="(n, D)")
     if rows.ndim != 2 or rows.shape[1] == 0:
         raise ValueError(f"{name} must be floating rows of shape (n, D), got shape {tuple(rows.shape)}")
 
@@ -122,11 +123,9 @@ def _join(running: _Running, rows: Tensor) -> _Running:
 
 def _chunks(samples: Rows | Iterable[Rows], chunk_rows: int) -> Iterator[Rows]:
     """Yield what is at most ``chunk_rows`` long and not empty."""
-    parts = [samples] if isinstance(samples, Tensor | np.ndarray) else samples
+    parts = samples if isinstance(samples, Iterable) and not isinstance(samples, Tensor | np.ndarray) else [samples]
     for part in parts:
-        if not isinstance(part, Tensor | np.ndarray) or part.ndim != 2:
-            yield part  # to be refused in words
-            continue
+        check_rows("samples", part)
         for start in range(0, len(part), chunk_rows):
             yield part[start : start + chunk_rows]
 
