@@ -12,6 +12,8 @@ __all__ = [
     "check_batch",
     "check_choice",
     "check_count",
+    "check_eps",
+    "check_inputs",
     "check_module_inputs",
     "check_number",
     "host_values",
@@ -126,3 +128,24 @@ def _describe(value: object) -> str:
     if isinstance(value, Tensor):
         return f"{value.dtype} of shape {tuple(value.shape)} on {value.device}"
     return f"{type(value).__name__}" if not isinstance(value, str | int | float | None) else repr(value)
+
+
+def check_eps(eps: float) -> float:
+    """Return ``eps``, or refuse it where float32 cannot hold it or eps^(-3/2), a factor of gradients."""
+    return check_number("eps", eps, least=1e-25, most=1e38)
+
+
+def check_inputs(name: str, inputs: Tensor, dimensions: Sequence[int], width: int | None = None) -> None:
+    """Check that a module got vectors (2 dimensions) or maps (4) of floating type, with ``width`` features if given."""
+    shapes = " or ".join({2: "(N, D)", 4: "(N, C, H, W)"}[number] for number in dimensions)
+    if not isinstance(inputs, Tensor) or not inputs.is_floating_point() or inputs.layout != torch.strided:
+        raise TypeError(
+            f"{name} must be a dense floating tensor {shapes}, got {_describe(inputs)}; .float() converts integers"
+        )
+    if inputs.ndim not in dimensions or 0 in inputs.shape[1:]:
+        raise ValueError(f"{name} must have the shape {shapes}, all but N at least 1, got {tuple(inputs.shape)}")
+    if width is not None and inputs.shape[1] != width:
+        raise ValueError(
+            f"{name} must have {width} features per row, as at construction, got {inputs.shape[1]} "
+            f"(shape {tuple(inputs.shape)})"
+        )

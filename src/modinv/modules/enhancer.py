@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modinv._checks import check_count, check_module_inputs
-from modinv.modules._inputs import check_inputs
+from modinv._checks import check_count, check_inputs, check_module_inputs
 from modinv.modules.normalization import PerModalityBatchNorm
-from modinv.modules.per_modality import PerModality, select_rows
+from modinv.modules.per_modality import PerModality, own_rows, select_rows
 
 __all__ = ["EnhancedFeatures", "IntraModalityEnhancer"]
 
@@ -90,7 +89,7 @@ class IntraModalityEnhancer(nn.Module):
 
     def forward(self, features: Tensor, modalities: Tensor) -> EnhancedFeatures:
         """Return the enhanced features of (N, D) or (N, C, H, W), in their type, and the logits."""
-        check_inputs("features", features, self.in_features, (2, 4))
+        check_inputs("features", features, (2, 4), self.in_features)
         check_module_inputs(features, modalities, self.num_modalities)
         correction = self.branch(features, modalities)
         if correction.shape != features.shape:
@@ -138,14 +137,14 @@ class _PerModalityLinear(nn.Module):
         nn.init.normal_(self.weight, std=deviation)
 
     def forward(self, inputs: Tensor, modalities: Tensor) -> Tensor:
-        weight = self.weight.flatten(0, 1)  # (M * out, in)
         # half precision outside of autocast meets parameters in float32; under autocast this changes nothing
-        values = inputs.to(weight.dtype)
-        if inputs.ndim == 4:
-            outputs = functional.conv2d(values, weight[:, :, None, None])  # (N, M * out, H, W)
-        else:
-            outputs = functional.linear(values, weight)  # (N, M * out)
-        return select_rows(outputs.chunk(len(self.weight), dim=1), modalities)
+        values = inputs.to(self.weight.dtype)
+        maps = inputs.ndim == 4
+        weights = (self.weight[..., None, None] if maps else self.weight).unbind()  # (out, in) or (out, in, 1, 1)
+        product = functional.conv2d if maps else functional.linear
+        # zeros for the rows of others: the gradient of a weight is a product with all rows, and 0 * inf is NaN
+        rows = (torch.where(own, values, 0) for own in own_rows(modalities, values, len(weights)))
+        return select_rows([product(*pair) for pair in zip(rows, weights, strict=True)], modalities)
 
     def extra_repr(self) -> str:
         return "num_modalities={}, out_features={}, in_features={}".format(*self.weight.shape)

@@ -4,8 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from modinv._checks import check_count
-from modinv.modules._inputs import check_inputs
+from modinv._checks import check_count, check_inputs
 
 __all__ = ["InvariantFeatures", "ModalityInvariantHead"]
 
@@ -75,7 +74,7 @@ class ModalityInvariantHead(nn.Module):
         ``modalities`` is not read, since every parameter is shared; it is taken so that all modules are
         called alike.
         """
-        check_inputs("features", features, self.in_features, (2,))
+        check_inputs("features", features, (2,), self.in_features)
         # half precision outside of autocast meets parameters in float32; under autocast this changes nothing
         parameter_type = self.classifier.weight.dtype
         if self.embedding is not None:

@@ -8,9 +8,10 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from modinv._checks import check_count, check_module_inputs, check_number
-from modinv.modules._inputs import check_inputs
+from modinv._checks import check_count, check_eps, check_inputs, check_module_inputs, check_number
+from modinv.groups import membership
 
 __all__ = ["PerModalityBatchNorm"]
 
@@ -72,7 +73,7 @@ class PerModalityBatchNorm(nn.Module):
         super().__init__()
         self.num_features = check_count("num_features", num_features)
         self.num_modalities = check_count("num_modalities", num_modalities)
-        self.eps = check_number("eps", eps, least=0.0, open_least=True)
+        self.eps = check_eps(eps)
         self.momentum = check_number("momentum", momentum, least=0.0, most=1.0)
         self.affine = bool(affine)
         shape = (num_modalities, num_features)
@@ -83,7 +84,7 @@ class PerModalityBatchNorm(nn.Module):
 
     def forward(self, inputs: Tensor, modalities: Tensor) -> Tensor:
         """Return the normalised rows, (N, D) or (N, C, H, W), in the order and the type of ``inputs``."""
-        check_inputs("inputs", inputs, self.num_features, (2, 4))
+        check_inputs("inputs", inputs, (2, 4), self.num_features)
         check_module_inputs(inputs, modalities, self.num_modalities)
         # float32 at least: a square leaves the range of float16 at 256, and bfloat16 counts no further
         values = inputs.to(torch.promote_types(inputs.dtype, torch.float32))
@@ -94,21 +95,21 @@ class PerModalityBatchNorm(nn.Module):
         scale = (variance + self.eps).rsqrt()
         if self.weight is not None:
             scale = scale * self.weight
-        centered = values - _per_row(mean, modalities, values)
-        normalized = centered * _per_row(scale, modalities, values)
+        lines = _lines(modalities, self.num_modalities)
+        normalized = (values - _per_row(mean, lines, values)) * _per_row(scale, lines, values)
         if self.bias is not None:
-            normalized = normalized + _per_row(self.bias, modalities, values)
+            normalized = normalized + _per_row(self.bias, lines, values)
         return normalized.to(inputs.dtype)
 
     def _batch_statistics(
         self, values: Tensor, modalities: Tensor, running_mean: Tensor, running_variance: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return mean and variance (M, C), the running ones where the batch has no variance."""
-        member = modalities[:, None] == torch.arange(self.num_modalities, device=values.device)  # (N, M)
+        member = membership(modalities, self.num_modalities)  # (N, M)
         count = member.sum(0)[:, None] * math.prod(values.shape[2:])  # (M, 1)
         safe_count = count.clamp(min=1).to(values.dtype)
         mean = _sum_per_modality(values, member) / safe_count
-        centered = values - _per_row(mean, modalities, values)
+        centered = values - _per_row(mean, _lines(modalities, self.num_modalities), values)
         variance = _sum_per_modality(centered.square(), member) / safe_count
         measured = count > 1
         self._update_running_statistics(mean.detach(), variance.detach(), safe_count, measured)
@@ -139,7 +140,14 @@ def _sum_per_modality(values: Tensor, member: Tensor) -> Tensor:
     return torch.where(member[:, :, None], rows[:, None], 0.0).sum(0)
 
 
-def _per_row(table: Tensor, modalities: Tensor, values: Tensor) -> Tensor:
-    """Give each row the line of its modality, (M, C) → (N, C, 1, ...)."""
-    rows = table.index_select(0, modalities.long())
+def _lines(modalities: Tensor, num_modalities: int) -> Tensor:
+    """Return the line of each row in a table of modalities, (N,); a row of no modality has the one after the last."""
+    known = (modalities >= 0) & (modalities < num_modalities)
+    return torch.where(known, modalities, num_modalities).long()
+
+
+def _per_row(table: Tensor, lines: Tensor, values: Tensor) -> Tensor:
+    """Give each row the line of its modality, (M, C) → (N, C, 1, ...), and NaN to a row of no modality."""
+    padded = functional.pad(table, (0, 0, 0, 1), value=torch.nan)  # (M + 1, C)
+    rows = padded.index_select(0, lines)
     return rows.reshape(rows.shape + (1,) * (values.ndim - 2)).to(values.dtype)

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from modinv._checks import check_count, check_module_inputs
+from modinv.groups import membership
 
-__all__ = ["PerModality", "select_rows"]
+__all__ = ["PerModality", "own_rows", "select_rows"]
 
 
 class PerModality(nn.Module):
@@ -53,13 +54,12 @@ class PerModality(nn.Module):
     def forward(self, inputs: Tensor, modalities: Tensor) -> Tensor:
         """Return the branches' results for (N, ...), row i of the output from row i of ``inputs``."""
         check_module_inputs(inputs, modalities, self.num_modalities)
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             return self._run_all(inputs, modalities)
         return self._run_split(inputs, modalities)
 
     def _run_split(self, inputs: Tensor, modalities: Tensor) -> Tensor:
-        numbers = torch.arange(self.num_modalities, device=modalities.device)
-        counts = (modalities[:, None] == numbers).sum(0).tolist()  # the one wait for the device
+        counts = membership(modalities, self.num_modalities).sum(0).tolist()  # the one wait for the device
         if sum(counts) != len(modalities):
             raise ValueError(f"modalities must be from 0 to {self.num_modalities - 1}, got others")
         # an empty batch goes through the first branch, which alone knows the shape of its output
@@ -79,8 +79,12 @@ class PerModality(nn.Module):
                     "which would see the rows of all modalities: use PerModalityBatchNorm, call .eval(), "
                     "or leave this module out of the graph with torch.compiler.disable"
                 )
-        # a copy for each branch, which may begin in place; the compiler drops those that nobody writes to
-        return select_rows([branch(inputs.clone()) for branch in self.branches], modalities)
+        # a copy for each branch, which may begin in place; in rows of others inf would be NaN in its gradients
+        numbers, owned = range(self.num_modalities), own_rows(modalities, inputs, self.num_modalities)
+        rows = [torch.where(own | inputs.isfinite(), inputs, 0) for own in owned]
+        outputs = [self.branches[number](rows[number]) for number in numbers]
+        _check_outputs(outputs, numbers, [inputs.shape[0]] * self.num_modalities)  # len() would fix it in an export
+        return select_rows(outputs, modalities)
 
     def extra_repr(self) -> str:
         """Show the options."""
@@ -100,11 +104,16 @@ def select_rows(candidates: Sequence[Tensor], modalities: Tensor) -> Tensor:
     Returns:
         (N, ...).
     """
-    column = modalities.reshape(-1, *(1,) * (candidates[0].ndim - 1))
     selected = torch.full_like(candidates[0], torch.nan)
-    for number, candidate in enumerate(candidates):
-        selected = torch.where(column == number, candidate, selected)
+    for own, candidate in zip(own_rows(modalities, selected, len(candidates)), candidates, strict=True):
+        selected = torch.where(own, candidate, selected)
     return selected
+
+
+def own_rows(modalities: Tensor, like: Tensor, num_modalities: int) -> tuple[Tensor, ...]:
+    """Return for each modality which rows are its own, bool (N, 1, ...) with as many dimensions as ``like``."""
+    member = membership(modalities, num_modalities)  # (N, M)
+    return member.reshape(*member.shape, *(1,) * (like.ndim - 1)).unbind(1)
 
 
 def _build(branches: object, num_modalities: int) -> list[object]:
