@@ -75,16 +75,16 @@ class IntraModalityEnhancer(nn.Module):
         self.num_classes = None if num_classes is None else check_count("num_classes", num_classes)
         if branch is not None and hidden_features is not None:
             raise ValueError("hidden_features is the width of the default branch: leave it out with branch")
-        hidden = max(1, in_features // 4) if hidden_features is None else hidden_features
+        hidden = max(1, self.in_features // 4) if hidden_features is None else hidden_features
         self.branch: nn.Module = (
-            _Bottleneck(in_features, check_count("hidden_features", hidden), num_modalities)
+            _Bottleneck(self.in_features, check_count("hidden_features", hidden), self.num_modalities)
             if branch is None
-            else PerModality(branch, num_modalities=num_modalities)
+            else PerModality(branch, num_modalities=self.num_modalities)
         )
         self.classifier = (
             None
-            if num_classes is None
-            else _PerModalityLinear(in_features, num_classes, num_modalities, deviation=0.001)
+            if self.num_classes is None
+            else _PerModalityLinear(self.in_features, self.num_classes, self.num_modalities, deviation=0.001)
         )
 
     def forward(self, features: Tensor, modalities: Tensor) -> EnhancedFeatures:

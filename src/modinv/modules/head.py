@@ -59,13 +59,13 @@ class ModalityInvariantHead(nn.Module):
         self.in_features = check_count("in_features", in_features)
         self.num_classes = check_count("num_classes", num_classes)
         self.embedding: nn.Linear | None = None
-        self.embedding_features = in_features
+        self.embedding_features = self.in_features
         if embedding_features is not None:
             self.embedding_features = check_count("embedding_features", embedding_features)
-            self.embedding = nn.Linear(in_features, embedding_features, bias=False)
+            self.embedding = nn.Linear(self.in_features, self.embedding_features, bias=False)
         self.neck = nn.BatchNorm1d(self.embedding_features)
         self.neck.bias.requires_grad_(False)
-        self.classifier = nn.Linear(self.embedding_features, num_classes, bias=False)
+        self.classifier = nn.Linear(self.embedding_features, self.num_classes, bias=False)
         nn.init.normal_(self.classifier.weight, std=0.001)
 
     def forward(self, features: Tensor, modalities: Tensor | None = None) -> InvariantFeatures:

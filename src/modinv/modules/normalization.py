@@ -76,7 +76,7 @@ class PerModalityBatchNorm(nn.Module):
         self.eps = check_eps(eps)
         self.momentum = check_number("momentum", momentum, least=0.0, most=1.0)
         self.affine = bool(affine)
-        shape = (num_modalities, num_features)
+        shape = (self.num_modalities, self.num_features)
         self.register_buffer("running_mean", torch.zeros(shape))
         self.register_buffer("running_variance", torch.ones(shape))
         self.weight = nn.Parameter(torch.ones(shape)) if affine else None

@@ -49,7 +49,7 @@ class PerModality(nn.Module):
     def __init__(self, branches: Sequence[nn.Module] | Callable[[], nn.Module], *, num_modalities: int = 2) -> None:
         super().__init__()
         self.num_modalities = check_count("num_modalities", num_modalities)
-        self.branches = nn.ModuleList(_check_branches(_build(branches, num_modalities), num_modalities))
+        self.branches = nn.ModuleList(_check_branches(_build(branches, self.num_modalities), self.num_modalities))
 
     def forward(self, inputs: Tensor, modalities: Tensor) -> Tensor:
         """Return the branches' results for (N, ...), row i of the output from row i of ``inputs``."""
