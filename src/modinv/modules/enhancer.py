@@ -26,18 +26,21 @@ class EnhancedFeatures(NamedTuple):
 class IntraModalityEnhancer(nn.Module):
     """Add to each row the correction that its modality's own branch computes.
 
-    Reads the abstract's intra-modality enhancing module, with "independent branches for each modality",
-    meant to enhance "intra-class compactness and inter-class discrepancy within each modality" (the loss
-    for that is ``IntraModalityLoss``). The paper's formulas are not public; only the abstract is; this is
-    our reading: ``features + branch(features)``, where the default branch is a bottleneck, linear (or a
-    1 x 1 convolution, for maps) to ``hidden_features``, batch normalisation, ReLU, linear back, batch
-    normalisation, all private. The last normalisation starts with scale zero, so an untrained branch
-    changes nothing. The optional classifier is private too, has no bias and starts at N(0, 0.001); of a map
-    it sees the average over positions.
+    Our reading of the abstract's intra-modality enhancing module, with "independent branches for each modality". It
+    is meant to enhance "intra-class compactness and inter-class discrepancy within each modality";
+    ``IntraModalityLoss`` is the loss for that. The paper's formulas are not public; only the abstract is.
 
-    The default branch has static shapes: one product computes all modalities' results for all rows, and each
-    row's own is selected, at ``num_modalities`` times the products' cost and without waiting for the device.
-    Parameters of a modality that is absent get a zero gradient, not none.
+    The output is ``features + branch(features)``. The default branch is a bottleneck: linear to
+    ``hidden_features``, batch normalisation, ReLU, linear back, batch normalisation. For maps, linear means a 1 x 1
+    convolution. Every layer is private to its modality. The last scale starts at zero, so an untrained branch changes
+    nothing. The optional classifier is private too. It has no bias and starts at N(0, 0.001), where 0.001 is the
+    standard deviation.
+
+    The default branch never waits for the device and has static shapes. It multiplies all rows by every modality's
+    weights, with zeros for the rows of others, and selects. This costs ``num_modalities`` times the products. What is
+    not finite in one modality's rows or parameters stays out of the others' values and gradients. Parameters of an
+    absent modality get a zero gradient, not none. A row of a modality that does not exist raises on a CPU in eager
+    mode. Elsewhere it becomes NaN.
 
     Args:
         in_features: Columns D of (N, D), or channels C of (N, C, H, W).

@@ -23,15 +23,16 @@ class InvariantFeatures(NamedTuple):
 class ModalityInvariantHead(nn.Module):
     """Map the features of every modality through the same parameters, and classify identities.
 
-    Reads the abstract's modality-invariant module, which puts the features "in one unified space" through
-    "shared parameters". The paper's formulas are not public; only the abstract is; this is our reading:
-    one optional linear embedding, then the BNNeck of Luo et al., then one classifier, all shared. The neck
-    is a batch normalisation whose shift stays at zero: the metric losses see the features before it, the
-    identity loss those after it, and retrieval uses those after it.
+    Our reading of the abstract's modality-invariant module, which puts the features "in one unified space" through
+    "shared parameters". The paper's formulas are not public; only the abstract is. The head is an optional linear
+    embedding, the BNNeck of Luo et al. and a classifier. All three are shared.
 
-    The embedding has no bias, since neither distances nor the neck see a common offset. The classifier has
-    none either and starts from a normal distribution with standard deviation 0.001. In training the neck
-    needs two rows or more, like any ``BatchNorm1d``.
+    The neck is a batch normalisation whose shift stays at zero. Metric losses use the features before it. The
+    identity loss and retrieval use those after it. In training it needs two rows or more, like any ``BatchNorm1d``.
+    Its statistics mix all rows, so in training one row that is not finite spoils the batch.
+
+    The embedding has no bias: neither distances nor the neck see a common offset. The classifier has none either
+    and starts at N(0, 0.001), where 0.001 is the standard deviation.
 
     Args:
         in_features: Columns D of the input.

@@ -1,7 +1,7 @@
 """Batch normalisation with private statistics and private affine parameters for each modality.
 
-The convolutions may be shared: what differs most between a visible and an infrared image is the scale of
-each channel. That private normalisation pays was found by CM-NAS (Fu et al., ICCV 2021).
+The convolutions may be shared: a visible and an infrared image differ most in the scale of each channel.
+CM-NAS (Fu et al., ICCV 2021) found that private normalisation pays.
 """
 
 import math
@@ -19,27 +19,28 @@ __all__ = ["PerModalityBatchNorm"]
 class PerModalityBatchNorm(nn.Module):
     """Normalise each row with the statistics of the rows of its own modality.
 
-    Equals ``num_modalities`` separate ``BatchNorm1d`` or ``BatchNorm2d``, each called on the rows of its
-    modality: outputs, gradients and running statistics. Nothing is cut by position and no shape depends on
-    the data, so any row order, unequal counts, an absent modality and ``torch.compile(fullgraph=True)`` are
-    all the normal case.
+    Equals ``num_modalities`` separate ``BatchNorm1d`` or ``BatchNorm2d``, each called on the rows of its modality:
+    outputs, gradients and running statistics. No shape depends on the data. So any row order, unequal counts, an
+    absent modality and ``torch.compile(fullgraph=True)`` are normal cases. A row of a modality that does not exist
+    raises on a CPU in eager mode. Elsewhere it becomes NaN.
 
-    A modality's running statistics move only in batches where it has more than one value per channel. With
-    a single value (one row of vectors, or one map of 1 x 1) there is no variance: PyTorch's own layer
-    raises, this one normalises the row with the running statistics and leaves them as they are. Statistics
-    are those of this process; nothing is synchronised between ranks.
+    A single value per channel (one vector, or one map of 1 x 1) has no variance. PyTorch's layer raises then. This
+    one uses the running statistics of the modality and leaves them as they are.
 
-    Statistics are computed in two passes, around the mean, in float32 at least, whatever the input's type
-    or autocast says; the output has the input's type. Costs a few elementwise passes over the input, about
-    as much as splitting the rows for PyTorch's fused kernel, without waiting for the device.
+    Statistics are those of this process. ``SyncBatchNorm.convert_sync_batchnorm`` leaves this layer as it is.
 
-    "Independent branches for each modality" (abstract) says nothing of normalisation. The paper's formulas
-    are not public; only the abstract is; this is our reading.
+    Statistics are computed in two passes, around the mean, in float32 at least, also under autocast. The output has
+    the input's type. As in PyTorch's layer, float32 squares overflow where features differ by 1e19. Costs a few
+    elementwise passes, about as much as splitting the rows for PyTorch's fused kernel, and never waits for the device.
+
+    "Independent branches for each modality" (abstract) says nothing of normalisation. The paper's formulas are not
+    public; only the abstract is; this is our reading.
 
     Args:
         num_features: Columns D of (N, D), or channels C of (N, C, H, W).
         num_modalities: How many modalities there are, numbered from 0. Default 2.
-        eps: Added to the variance. Default 1e-5, as in PyTorch.
+        eps: Added to the variance, from 1e-25 to 1e38, where float32 gradients are finite. Default 1e-5, as in
+            PyTorch.
         momentum: Weight of the batch in the running statistics, 0 to 1. Default 0.1, as in PyTorch.
         affine: Whether each modality learns a scale and a shift per feature. Default true.
 
@@ -133,8 +134,8 @@ class PerModalityBatchNorm(nn.Module):
 def _sum_per_modality(values: Tensor, member: Tensor) -> Tensor:
     """Sum rows and positions of (N, C, ...) over each modality, (M, C).
 
-    A masked sum and not a product with a one-hot matrix: neither autocast nor TF32 rounds it, and a row
-    that is not finite stays in its own modality.
+    A masked sum, not a product with a one-hot matrix: autocast and TF32 would round the product, and a row that
+    is not finite would spoil all modalities.
     """
     rows = values.flatten(2).sum(2) if values.ndim > 2 else values  # (N, C)
     return torch.where(member[:, :, None], rows[:, None], 0.0).sum(0)

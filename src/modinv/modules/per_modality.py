@@ -14,25 +14,26 @@ __all__ = ["PerModality", "own_rows", "select_rows"]
 class PerModality(nn.Module):
     """Send each row through the branch of its modality and put the results back in order.
 
-    In eager mode the rows are really split: a branch sees the rows of its modality and no others, so a
-    branch may hold a batch normalisation or anything else that looks across rows. The numbers of rows have
-    to be known for this, which makes the host wait for the device once per call. A branch whose modality is
-    absent from the batch is not called, and its parameters get no gradient: DistributedDataParallel then
-    needs ``find_unused_parameters=True``.
+    In eager mode the rows are split, and a branch sees the rows of its modality only. So it may hold a batch
+    normalisation or anything else that looks across rows. Splitting needs the number of rows of each modality: the
+    host waits for the device once per call. The branch of an absent modality is not called, and its parameters get
+    no gradient. ``DistributedDataParallel`` then needs ``find_unused_parameters=True``. Do not convert such branches
+    to ``SyncBatchNorm``: a rank without the modality would not join, and the others would wait for ever.
 
-    Under ``torch.compile`` and ``torch.export`` no shape may depend on data: every branch runs on all rows
-    and each row's own result is selected. This gives the same result for branches that treat rows one by
-    one, at ``num_modalities`` times the cost. For a branch with a batch normalisation that uses the batch's
-    statistics it would not, and is refused. A row of a modality that does not exist raises where that can
-    be seen without waiting (eager mode, any device), and becomes NaN in a compiled graph.
+    Under ``torch.compile``, ``torch.export`` and ``torch.jit.trace`` no shape may depend on the data. Every branch
+    runs on all rows, and each row's own result is selected. This costs ``num_modalities`` times as much. In the rows
+    of other modalities what is not finite counts as 0, so it cannot reach the gradients of the branch. The result is
+    the same for branches that treat rows one by one. A branch whose batch normalisation uses the batch's statistics
+    is refused.
 
-    "Independent branches for each modality" (abstract). The paper's formulas are not public; only the
-    abstract is; that the branches are arbitrary modules and share nothing is our reading.
+    A row of a modality that does not exist raises in eager mode, on any device. In a graph it becomes NaN.
+
+    "Independent branches for each modality" (abstract). The paper's formulas are not public; only the abstract is.
+    That the branches are arbitrary modules and share nothing is our reading.
 
     Args:
-        branches: A function without arguments that builds one branch, called once for each modality, or a
-            sequence of modules, one for each modality. A branch maps (n, ...) to (n, ...), row by row; all
-            branches return the same shape.
+        branches: A function without arguments that builds one branch, called once for each modality, or a sequence
+            of modules, one for each modality. A branch maps (n, ...) to (n, ...). All return the same shape.
         num_modalities: How many modalities there are, numbered from 0. Default 2.
 
     Raises:
@@ -94,8 +95,8 @@ class PerModality(nn.Module):
 def select_rows(candidates: Sequence[Tensor], modalities: Tensor) -> Tensor:
     """Take row i from the candidate of its modality, without a shape or a branch that depends on the data.
 
-    Exact: rows that are not taken receive a zero gradient, and what is not finite in them does not leak. A
-    row of a modality without a candidate is NaN.
+    Rows that are not taken get a zero gradient, and what is not finite in them does not leak. A row of a modality
+    without a candidate is NaN.
 
     Args:
         candidates: One (N, ...) tensor for each modality, all of one shape.

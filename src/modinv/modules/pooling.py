@@ -11,20 +11,23 @@ __all__ = ["GeM", "generalized_mean"]
 class GeM(nn.Module):
     """Pool (N, C, H, W) to vectors by the generalised mean, ``(mean x^p)^(1/p)`` over positions.
 
-    ``p=1`` is average pooling, large ``p`` approaches the maximum. Meant for maps after a ReLU: values under
-    ``eps`` count as ``eps`` and receive no gradient. Computed in float32 at least and relative to the
-    largest value, so that no power overflows or vanishes; the output has the input's type.
+    ``p = 1`` is the average. Large ``p`` approaches the maximum, and ``p`` near 0 the geometric mean. Meant for
+    maps after a ReLU: values below ``eps`` count as ``eps`` and receive no gradient. Computed in float32 at least
+    and relative to the largest value, so no power overflows or vanishes. The output has the input's type.
 
-    With ``stripes`` the map is cut into as many horizontal stripes, as part-based re-identification does,
-    and their vectors are concatenated from the top: columns ``s*C`` to ``(s+1)*C`` are stripe ``s``. Where
-    the height is not divisible, stripe ``s`` of ``S`` spans rows floor(sH/S) to ceil((s+1)H/S), so
-    neighbours share a row (PyTorch's adaptive pooling).
+    ``stripes`` cuts the map into that many horizontal stripes, as part-based re-identification does. Columns
+    ``s * C`` to ``(s + 1) * C`` of the output are stripe ``s``, counted from the top. Stripe ``s`` of ``S`` spans
+    rows floor(sH/S) to ceil((s+1)H/S), as in PyTorch's adaptive pooling. Neighbours share a row where S does not
+    divide H.
+
+    A learned ``p`` may go anywhere: at 0 and below, value and gradients are still those of the formula and its
+    limit. It costs up to twice as much as a fixed one, since the form near 0 is always computed as well.
 
     Args:
-        p: The exponent, positive. Default 3, usual in re-identification.
+        p: The exponent, above 0. Default 3, usual in re-identification.
         stripes: Number of horizontal stripes. Default 1, the whole map.
-        learnable: Whether ``p`` is a parameter. Default false.
-        eps: The smallest value. Default 1e-6.
+        learnable: Whether ``p`` is a parameter that starts at the given value. Default false.
+        eps: The smallest value, from 1e-25 to 1e38, which float32 holds. Default 1e-6.
 
     Raises:
         TypeError: For an option or maps of another type.
