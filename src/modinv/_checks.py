@@ -13,7 +13,9 @@ __all__ = [
     "check_batch",
     "check_choice",
     "check_count",
+    "check_eps",
     "check_floating",
+    "check_inputs",
     "check_integers",
     "check_module_inputs",
     "check_number",
@@ -168,3 +170,21 @@ def describe(value: object) -> str:
         shape = "" if value.is_nested else f" of shape {tuple(value.shape)}"
         return f"{value.dtype}{shape} on {value.device}"
     return type(value).__name__ if not isinstance(value, str | int | float | None) else repr(value)
+
+
+def check_eps(eps: float) -> float:
+    """Return ``eps``, or refuse it where float32 cannot hold it or eps^(-3/2), a factor of gradients."""
+    return check_number("eps", eps, least=1e-25, most=1e38)
+
+
+def check_inputs(name: str, inputs: Tensor, dimensions: Sequence[int], width: int | None = None) -> None:
+    """Check that a module got vectors (2 dimensions) or maps (4) of floating type, with ``width`` features if given."""
+    shapes = " or ".join({2: "(N, D)", 4: "(N, C, H, W)"}[number] for number in dimensions)
+    check_floating(name, inputs, shape=shapes)
+    if inputs.ndim not in dimensions or 0 in inputs.shape[1:]:
+        raise ValueError(f"{name} must have the shape {shapes}, all but N at least 1, got {tuple(inputs.shape)}")
+    if width is not None and inputs.shape[1] != width:
+        raise ValueError(
+            f"{name} must have {width} features per row, as at construction, got {inputs.shape[1]} "
+            f"(shape {tuple(inputs.shape)})"
+        )

@@ -1,7 +1,6 @@
 """Features to numbers that people look at: how far apart are the modalities, and which distances lie between images.
 
-Nothing here is trained on: there is no gradient, and sums are made in float64 (float32 on Apple's GPUs), so that no
-autocast and no TF32 rounds them.
+There are no gradients here. Sums are float64 (float32 on Apple's GPUs), which neither autocast nor TF32 rounds.
 """
 
 from typing import NamedTuple
@@ -27,13 +26,13 @@ class ModalityGap(NamedTuple):
     distance: Tensor
     """Euclidean distance of the two means, in the unit of the features."""
     spread: Tensor
-    """Root mean squared distance of the rows to the mean of their own modality, in the unit of the features."""
+    """Root mean squared distance of a row to the mean of its modality, in the unit of the features."""
     chance: Tensor
-    """The relative gap (root mean square) of two samples of this size from one and the same distribution."""
+    """The relative gap (root mean square) of two samples of this size from one distribution."""
 
 
 class DistanceHistograms(NamedTuple):
-    """How many pairs of rows lie at which cosine distance; each unordered pair of two rows counts once."""
+    """How many pairs of rows lie at which cosine distance; each unordered pair counts once."""
 
     edges: Tensor  # (bins + 1,) float64: from 0, the same direction, to 2, opposite ones
     intra_same: Tensor  # (bins,) int64: two images of one identity in one modality
@@ -52,23 +51,23 @@ def modality_gap(features: Tensor, modalities: Tensor, *, num_modalities: int | 
         spread^2 = (sum_a |x_i - mu_a|^2 + sum_b |x_i - mu_b|^2) / (n_a + n_b - 2)
         relative = distance / spread,   chance = sqrt(1 / n_a + 1 / n_b)
 
-    ``relative`` is Cohen's d with vectors for numbers; its square is the trace criterion of discriminant analysis for
-    the two modalities as classes, up to a constant factor. It changes neither with the scale and position of the
-    features nor with a rotation. Where retrieval compares by cosine, give rows of length 1. Small samples are never at
-    0, see ``chance``; rows that share identities across the modalities, as in PK sampling, come out somewhat below it.
+    ``relative`` is Cohen's d for vectors. Its square is, up to a constant factor, the trace criterion of discriminant
+    analysis with the modalities as classes. Scaling, shifting and rotating the features do not change it. Where
+    retrieval compares by cosine, give rows of length 1. Even equal distributions give about ``chance``, not 0. Rows
+    that share identities across the modalities, as in PK sampling, give somewhat less.
 
-    Costs O(N D). Does not wait for the device, so that a training loop can keep the result.
+    Costs O(N D). Does not wait for the device, so a training loop can keep the result.
 
     Args:
         features: (N, D), any floating type.
         modalities: 0 visible, 1 infrared, …, integers (N,).
-        num_modalities: M; default: as many as the batch shows on the host, and 2 on an accelerator, which is not
-            read; there a modality of M or more makes every field NaN.
+        num_modalities: M. Default: as many as the batch shows on a CPU, and 2 on an accelerator, which is not read.
+            There a modality of M or more makes every field NaN.
 
     Returns:
-        The gap. More than two modalities: the mean of each field over the pairs with rows in both, at least three
-        together. Where there is no such pair, nothing can be compared: 0. Where rows do not spread at all but the means
-        differ, ``relative`` is infinite. A feature that is not finite makes the gap NaN.
+        The gap. With more than two modalities, each field is the mean over the pairs that have rows in both, at least
+        three together. Without such a pair all fields are 0. Where rows do not spread but the means differ,
+        ``relative`` is infinite. A feature that is not finite makes the gap NaN.
 
     Raises:
         TypeError, ValueError: one sentence, when features or modalities break the data contract.
@@ -107,19 +106,19 @@ def modality_accuracy(features: Tensor, modalities: Tensor, *, num_modalities: i
     """Measure how often the nearest mean, learned from all other rows, tells the modality of a row.
 
     Each row is left out of its own modality's mean: with z_i = x_i - mu_m(i), the distance to it is
-    |z_i| n_m / (n_m - 1). Modalities count alike, whatever their sizes; a tie counts as a guess. Features that do not
-    show their modality come out at 1 / M, or a little below where a row has a close copy in the other modality.
+    |z_i| n_m / (n_m - 1). Modalities count alike, whatever their sizes. A tie counts as a guess. Features that do not
+    show their modality give 1 / M, or a little less where a row has a close copy in the other modality.
 
     Costs O(N D M). Does not wait for the device.
 
     Args:
         features: (N, D), any floating type.
         modalities: 0 visible, 1 infrared, …, integers (N,).
-        num_modalities: M; default: see `modality_gap`.
+        num_modalities: M. Default: see `modality_gap`.
 
     Returns:
-        Share of the rows, (), the mean over the modalities with at least two rows. Fewer than two such modalities:
-        nothing can be told apart, 0. A feature that is not finite makes it NaN.
+        Share of the rows, (), the mean over the modalities with at least two rows. With fewer than two such
+        modalities it is 0. A feature that is not finite makes it NaN.
 
     Raises:
         TypeError, ValueError: one sentence, when features or modalities break the data contract.
@@ -131,9 +130,9 @@ def modality_accuracy(features: Tensor, modalities: Tensor, *, num_modalities: i
         1.0
 
     Reference:
-        Nearest-mean classification, left-one-out; as a measure of how far apart two domains are, the idea of the proxy
-        A-distance: S. Ben-David et al., Analysis of Representations for Domain Adaptation, NIPS 2006. The classifier is
-        our choice: nothing in it must be trained.
+        Nearest-mean classification, leaving one out. A classifier's accuracy as the distance of two domains is the
+        idea of the proxy A-distance: S. Ben-David et al., Analysis of Representations for Domain Adaptation, NIPS
+        2006. The classifier is our choice: it needs no training.
     """
     statistics = _statistics(features, modalities, num_modalities)
     counts = statistics.counts
@@ -151,20 +150,19 @@ def modality_accuracy(features: Tensor, modalities: Tensor, *, num_modalities: i
 def distance_histograms(features: Tensor, labels: Tensor, modalities: Tensor, *, bins: int = 50) -> DistanceHistograms:
     """Count the pairs of rows by their cosine distance, within and across modalities, of same and different identity.
 
-    The distance of rows i and j is 1 - x_i . x_j / (|x_i| |x_j|), from 0 to 2; a row of zeros is at 1 from every other.
-    Bins have equal width and hold their lower edge, the last one both.
+    The distance of rows i and j is 1 - x_i . x_j / (|x_i| |x_j|), from 0 to 2. A row of zeros is at 1 from every
+    other. Bins have equal width. Each holds its lower edge, and the last one both.
 
-    Costs O(N^2 D) in time; memory beside a float64 copy of the features does not grow with N, since pairs are counted
-    in chunks.
+    Costs O(N^2 D) in time. Memory is a float64 copy of the features and a constant, since pairs are counted in chunks.
 
     Args:
         features: (N, D), any floating type.
         labels: identity of each row, integers (N,).
         modalities: 0 visible, 1 infrared, …, integers (N,).
-        bins: how many; default 50, our choice: 0.04 wide each.
+        bins: how many. Default 50, our choice: 0.04 wide each.
 
     Returns:
-        The edges and the four histograms; all N (N - 1) / 2 pairs are in them.
+        The edges and the four histograms. Together they hold all N (N - 1) / 2 pairs.
 
     Raises:
         TypeError, ValueError: one sentence, when the batch breaks the data contract or a feature is not finite.
@@ -177,7 +175,7 @@ def distance_histograms(features: Tensor, labels: Tensor, modalities: Tensor, *,
         ([0, 1], [0, 1], [0, 1])
     """
     check_batch(features, labels, modalities, None)
-    check_count("bins", bins)
+    bins = check_count("bins", bins)
     if not features.isfinite().all():
         raise ValueError("features must be finite to have distances, got inf or NaN; look for a diverged model")
     rows = _unit_rows(_precise(features))

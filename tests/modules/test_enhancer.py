@@ -108,6 +108,39 @@ def test_gradient_of_visible_rows_does_not_touch_infrared_parameters(own: bool) 
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf, 1e308])
+def test_what_is_not_finite_in_a_visible_row_stays_out_of_the_infrared_branch(
+    broken: float, shape: tuple[int, ...]
+) -> None:
+    enhance = make_enhancer()
+    inputs = make_features(*shape)
+    inputs[0, 0] = broken
+    inputs.requires_grad_()
+    output = enhance(inputs, MODALITIES)
+    other = MODALITIES > 0
+    torch.autograd.backward(output.features[other].pow(3).sum() + output.logits[other].pow(2).sum())
+    assert inputs.grad is not None
+    assert inputs.grad[other].isfinite().all()
+    for name, parameter in enhance.named_parameters():
+        assert parameter.grad is not None
+        assert parameter.grad[1:].isfinite().all(), name
+
+
+def test_parameters_of_a_lost_branch_stay_out_of_the_others() -> None:
+    enhance = make_enhancer()
+    with torch.no_grad():
+        for parameter in enhance.parameters():
+            parameter[0] = torch.nan
+    inputs = make_features(10, 6).requires_grad_()
+    output = enhance(inputs, MODALITIES)
+    other = MODALITIES > 0
+    assert output.features[other].isfinite().all()
+    torch.autograd.backward(output.features[other].pow(3).sum() + output.logits[other].pow(2).sum())
+    assert inputs.grad is not None
+    assert inputs.grad[other].isfinite().all()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_visible_rows_do_not_see_infrared_ones(shape: tuple[int, ...]) -> None:
     enhance = make_enhancer()
     inputs = make_features(*shape)
@@ -260,7 +293,7 @@ def test_a_wrong_option_is_refused(options: dict[str, int], error: type[Exceptio
             torch.ones(2, 6, 3),
             torch.tensor([0, 1]),
             ValueError,
-            r"\(N, D\) or \(N, C, H, W\), got \(2, 6, 3\)",
+            r"\(N, D\) or \(N, C, H, W\).*got \(2, 6, 3\)",
         ),
         (torch.ones(2, 6), torch.tensor([0, 3]), ValueError, r"modalities must .* 0 to 1"),
         (torch.ones(2, 6), torch.tensor([0]), ValueError, "modalities must "),

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from modinv.modules import ModalityInvariantHead
 
@@ -40,6 +40,12 @@ def test_the_shift_of_the_neck_is_never_learned() -> None:
     torch.autograd.backward(output.logits.exp().sum() + output.embedding.pow(3).sum())
     optimizer.step()
     assert torch.equal(head.neck.bias, torch.zeros(6))
+
+
+def test_conversion_to_synchronised_layers_keeps_the_shift_of_the_neck_frozen() -> None:
+    head = nn.SyncBatchNorm.convert_sync_batchnorm(ModalityInvariantHead(6, 3))  # type: ignore[no-untyped-call]
+    assert isinstance(head.neck, nn.SyncBatchNorm)
+    assert not head.neck.bias.requires_grad
 
 
 def test_the_classifier_starts_near_zero() -> None:
@@ -136,10 +142,10 @@ def test_a_wrong_option_is_refused(arguments: tuple[int, int, int], error: type[
 @pytest.mark.parametrize(
     ("inputs", "error", "message"),
     [
-        (torch.ones(2, 6, 4, 4), ValueError, r"features must have the shape \(N, D\), got \(2, 6, 4, 4\)"),
+        (torch.ones(2, 6, 4, 4), ValueError, r"features must have the shape \(N, D\).*got \(2, 6, 4, 4\)"),
         (torch.ones(2, 5), ValueError, "features must have 6 features per row.*got 5"),
-        (torch.ones(2, 6, dtype=torch.int32), TypeError, "features must be floating point, got torch.int32"),
-        ([[1.0]], TypeError, "features must be a tensor .*got list"),
+        (torch.ones(2, 6, dtype=torch.int32), TypeError, "features must be a floating tensor .*got torch.int32"),
+        ([[1.0]], TypeError, "features must be a floating tensor .*got list"),
     ],
 )
 def test_malformed_features_are_refused(inputs: Tensor, error: type[Exception], message: str) -> None:

@@ -157,13 +157,19 @@ def test_an_empty_batch_gives_an_empty_batch(training: bool) -> None:
     assert torch.equal(normalize.running_mean, torch.zeros(2, 5))
 
 
-def test_identical_rows_give_zero_and_a_finite_gradient() -> None:
+@pytest.mark.parametrize("eps", [1e-25, 1e-5])
+def test_identical_rows_give_zero_and_a_finite_gradient(eps: float) -> None:
     inputs = torch.full((6, 5), 3.0, requires_grad=True)
-    outputs = PerModalityBatchNorm(5)(inputs, torch.tensor([0, 1] * 3))
+    outputs = PerModalityBatchNorm(5, eps=eps)(inputs, torch.tensor([0, 1] * 3))
     outputs.square().sum().backward()
     assert torch.equal(outputs, torch.zeros(6, 5))
     assert inputs.grad is not None
     assert inputs.grad.isfinite().all()
+
+
+def test_conversion_to_synchronised_layers_leaves_private_statistics_alone() -> None:
+    converted = nn.SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(PerModalityBatchNorm(5)))  # type: ignore[no-untyped-call]
+    assert type(converted[0]) is PerModalityBatchNorm
 
 
 def test_a_common_offset_does_not_cost_precision() -> None:
@@ -235,6 +241,8 @@ def test_repr_shows_the_options() -> None:
     ("options", "error", "message"),
     [
         ({"eps": 0.0}, ValueError, "eps must be .*got 0"),
+        ({"eps": 1e-30}, ValueError, r"eps must be .*\[1e-25, 1e\+38\], got 1e-30"),
+        ({"eps": 1e39}, ValueError, "eps must be .*got 1e"),
         ({"eps": float("nan")}, ValueError, "eps must be .*got nan"),
         ({"momentum": 1.5}, ValueError, "momentum must be .*got 1.5"),
         ({"momentum": None}, TypeError, "momentum must be .*got None"),
@@ -254,13 +262,13 @@ def test_a_wrong_option_is_refused(options: dict[str, float], error: type[Except
             torch.ones(2, 5, 3),
             torch.tensor([0, 1]),
             ValueError,
-            r"\(N, D\) or \(N, C, H, W\), got \(2, 5, 3\)",
+            r"\(N, D\) or \(N, C, H, W\).*got \(2, 5, 3\)",
         ),
         (
             torch.ones(2, 5, dtype=torch.int64),
             torch.tensor([0, 1]),
             TypeError,
-            "floating point, got torch.int64",
+            "floating tensor .*got torch.int64",
         ),
         (torch.ones(2, 5), torch.tensor([0]), ValueError, r"modalities must .*\(1,\)"),
         (torch.ones(2, 5), torch.tensor([0.0, 1.0]), TypeError, "modalities must .*float32"),

@@ -155,6 +155,15 @@ def test_compiling_refuses_a_batch_normalisation_in_training_mode() -> None:
         compiled(make_inputs(4, 4), torch.tensor([0, 1, 0, 1]))
 
 
+def test_compiled_keeps_what_is_not_finite_out_of_the_other_branch() -> None:
+    split = PerModality(make_linear)
+    compiled = torch.compile(split, fullgraph=True, backend="aot_eager")
+    inputs, infrared = make_inputs(4, 4), torch.tensor([False, True, True, False])
+    inputs[0, 0], inputs[3, 1] = torch.nan, torch.inf
+    compiled(inputs, infrared.long())[infrared].sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in split.branches[1].parameters())
+
+
 def test_compiling_accepts_a_batch_normalisation_in_evaluation() -> None:
     split = PerModality(make_normalized).eval()
     compiled = torch.compile(split, fullgraph=True, backend="aot_eager")
@@ -168,6 +177,12 @@ def test_a_graph_that_may_break_runs_a_batch_normalisation_on_split_rows() -> No
     expected = split(inputs, modalities)
     compiled = torch.compile(split, backend="aot_eager")
     torch.testing.assert_close(compiled(inputs, modalities), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_exported_branches_that_disagree_on_the_shape_are_refused() -> None:
+    split = PerModality([nn.Linear(4, 3), nn.Linear(4, 1)])  # one column would broadcast
+    with pytest.raises(ValueError, match=r"branch 1 returned \(2, 1\) for 2 rows where \(2, 3\) was expected"):
+        torch.export.export(split, (torch.ones(2, 4), torch.tensor([0, 1])), strict=False)
 
 
 def test_selecting_rows_keeps_what_is_not_finite_out_of_value_and_gradient() -> None:

@@ -26,6 +26,19 @@ def loop(maps: Tensor, p: float, stripes: int) -> Tensor:
     return result
 
 
+class LearnedGeM(GeM):
+    """Pooling whose exponent the type checker knows to be a parameter."""
+
+    p: torch.nn.Parameter
+
+
+def learned(p: float) -> LearnedGeM:
+    """A float64 layer whose training has led to any exponent, which the constructor would not take."""
+    pool = LearnedGeM(learnable=True).double()
+    torch.nn.init.constant_(pool.p, p)
+    return pool
+
+
 @pytest.mark.parametrize("stripes", [1, 2, 3, 8])
 @pytest.mark.parametrize("p", [1.0, 3.0, 6.5])
 def test_value_equals_a_plain_loop(p: float, stripes: int) -> None:
@@ -38,6 +51,58 @@ def test_exponent_one_is_the_average_and_a_large_exponent_the_maximum() -> None:
     maps = make_maps(2, 3, 4, 4)
     torch.testing.assert_close(GeM(1.0)(maps), maps.mean((2, 3)), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(GeM(2000.0)(maps), maps.amax((2, 3)), rtol=2e-3, atol=0)
+
+
+@pytest.mark.parametrize("p", [2**-100, 2**-27, 2**-13, 2**-7, 3 / 256, 5 / 16])
+@pytest.mark.parametrize("learnable", [False, True])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.float64, 1e-11)])
+def test_small_exponent_keeps_its_digits(p: float, learnable: bool, dtype: torch.dtype, tolerance: float) -> None:
+    maps = make_maps(2, 3, 4, 4).to(dtype)
+    pool = GeM(p, learnable=learnable).to(dtype)
+    logs = maps.double().flatten(2).log()
+    expected = (torch.log1p(torch.expm1(p * logs).mean(2)) / p).exp()
+    torch.testing.assert_close(pool(maps).double(), expected, rtol=tolerance, atol=0)
+
+
+def test_learned_exponent_zero_is_the_geometric_mean_with_its_gradients() -> None:
+    pool = learned(0.0)
+    maps = make_maps(2, 3, 4, 4).requires_grad_()
+    outputs = pool(maps)
+    torch.autograd.backward(outputs.sum())
+    logs = maps.detach().flatten(2).log()
+    geometric = logs.mean(2).exp()
+    torch.testing.assert_close(outputs, geometric, rtol=1e-12, atol=0)
+    torch.testing.assert_close(maps.grad, geometric[:, :, None, None] / maps.detach() / 16, rtol=1e-12, atol=0)
+    slope = (geometric * logs.var(2, correction=0) / 2).sum()
+    torch.testing.assert_close(pool.p.grad, slope[None], rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("p", [-50.0, -3.0, -2e-3, -5e-4, 5e-4, 2e-3, 0.5])
+def test_gradient_of_a_learned_exponent_is_right_on_both_sides_of_zero(p: float) -> None:
+    pool = learned(p)
+    maps = make_maps(2, 3, 4, 2)
+    torch.autograd.backward(pool(maps).sum())
+    step = 1e-4 * max(1, abs(p))
+    slope = (loop(maps, p + step, 1) - loop(maps, p - step, 1)).sum() / (2 * step)
+    torch.testing.assert_close(pool.p.grad, slope[None], rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("p", [-3e38, -60.0, 0.0, 1e-40, 60.0, 3e38])
+def test_learned_exponent_of_any_size_is_finite_with_dead_positions(p: float) -> None:
+    pool = learned(p).float()
+    maps = torch.tensor([0.0, 1.0, 2.0, 2.0]).reshape(1, 1, 2, 2).requires_grad_()
+    outputs = pool(maps)
+    torch.autograd.backward(outputs.sum())
+    assert 0.99e-6 < float(outputs.detach()) <= 2
+    assert maps.grad is not None
+    assert maps.grad.isfinite().all()
+    assert pool.p.grad is not None
+    assert pool.p.grad.isfinite().all()
+
+
+def test_learned_exponent_of_a_module_in_half_precision_is_not_rounded_again() -> None:
+    maps = make_maps(2, 3, 4, 2).float()
+    torch.testing.assert_close(GeM(learnable=True).half()(maps), GeM()(maps), rtol=1e-6, atol=0)
 
 
 def test_stripes_cover_the_rows_as_adaptive_pooling_does() -> None:
@@ -59,20 +124,21 @@ def test_gradients_pass_gradcheck_for_maps_and_exponent() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-@pytest.mark.parametrize("p", [1.0, 3.0, 50.0])
+@pytest.mark.parametrize("p", [1e-3, 1.0, 3.0, 50.0])
+@pytest.mark.parametrize("eps", [1e-25, 1e-6])
 @pytest.mark.parametrize("scale", [0.0, 1e-3, 300.0, 6e4])
-def test_dead_and_large_channels_of_any_type_are_finite(dtype: torch.dtype, p: float, scale: float) -> None:
+def test_dead_and_large_channels_of_any_type_are_finite(dtype: torch.dtype, p: float, eps: float, scale: float) -> None:
     maps = torch.zeros(2, 3, 4, 2, dtype=dtype)
     maps[:, 0] = scale
     maps[:, 1, 2] = scale
     maps.requires_grad_()
-    outputs = GeM(p, stripes=2)(maps)
+    outputs = GeM(p, stripes=2, eps=eps)(maps)
     torch.autograd.backward(outputs.float().sum())
     assert outputs.dtype == dtype
     assert outputs.isfinite().all()
     assert maps.grad is not None
     assert maps.grad.isfinite().all()
-    torch.testing.assert_close(outputs[:, 0].float(), torch.full((2,), max(scale, 1e-6)), rtol=1e-2, atol=1e-6)
+    torch.testing.assert_close(outputs[:, 0].float(), torch.full((2,), max(scale, eps)), rtol=1e-2, atol=1e-6)
 
 
 def test_negative_values_count_as_eps_without_gradient() -> None:
@@ -129,9 +195,12 @@ def test_repr_shows_the_options() -> None:
         ({"p": 0.0}, ValueError, "p must be .*got 0"),
         ({"p": float("inf")}, ValueError, "p must be .*got inf"),
         ({"p": "3"}, TypeError, "p must be .*got '3'"),
+        ({"p": 1e39}, ValueError, "p must be .*got 1e"),
         ({"stripes": 0}, ValueError, "stripes must be at least 1, got 0"),
         ({"stripes": 2.0}, TypeError, "stripes must be .*got 2.0"),
         ({"eps": -1.0}, ValueError, "eps must be .*got -1"),
+        ({"eps": 1e-50}, ValueError, r"eps must be .*\[1e-25, 1e\+38\], got 1e-50"),
+        ({"eps": 1e39}, ValueError, "eps must be .*got 1e"),
     ],
 )
 def test_a_wrong_option_is_refused(options: dict[str, float], error: type[Exception], message: str) -> None:
@@ -140,7 +209,9 @@ def test_a_wrong_option_is_refused(options: dict[str, float], error: type[Except
 
 
 def test_malformed_maps_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"maps must have the shape \(N, C, H, W\), got \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"maps must have the shape \(N, C, H, W\).*got \(2, 3\)"):
         GeM()(torch.ones(2, 3))
     with pytest.raises(ValueError, match="6 stripes need as many rows, got a map of height 4"):
         GeM(stripes=6)(torch.ones(2, 3, 4, 2))
+    with pytest.raises(ValueError, match=r"all but N at least 1, got \(2, 3, 4, 0\)"):
+        GeM()(torch.ones(2, 3, 4, 0))

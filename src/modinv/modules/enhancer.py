@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modinv._checks import check_count, check_module_inputs
-from modinv.modules._inputs import check_inputs
+from modinv._checks import check_count, check_inputs, check_module_inputs
 from modinv.modules.normalization import PerModalityBatchNorm
-from modinv.modules.per_modality import PerModality, select_rows
+from modinv.modules.per_modality import PerModality, own_rows, select_rows
 
 __all__ = ["EnhancedFeatures", "IntraModalityEnhancer"]
 
@@ -27,18 +26,21 @@ class EnhancedFeatures(NamedTuple):
 class IntraModalityEnhancer(nn.Module):
     """Add to each row the correction that its modality's own branch computes.
 
-    Reads the abstract's intra-modality enhancing module, with "independent branches for each modality",
-    meant to enhance "intra-class compactness and inter-class discrepancy within each modality" (the loss
-    for that is ``IntraModalityLoss``). The paper's formulas are not public; only the abstract is; this is
-    our reading: ``features + branch(features)``, where the default branch is a bottleneck, linear (or a
-    1 x 1 convolution, for maps) to ``hidden_features``, batch normalisation, ReLU, linear back, batch
-    normalisation, all private. The last normalisation starts with scale zero, so an untrained branch
-    changes nothing. The optional classifier is private too, has no bias and starts at N(0, 0.001); of a map
-    it sees the average over positions.
+    Our reading of the abstract's intra-modality enhancing module, with "independent branches for each modality". It
+    is meant to enhance "intra-class compactness and inter-class discrepancy within each modality";
+    ``IntraModalityLoss`` is the loss for that. The paper's formulas are not public; only the abstract is.
 
-    The default branch has static shapes: one product computes all modalities' results for all rows, and each
-    row's own is selected, at ``num_modalities`` times the products' cost and without waiting for the device.
-    Parameters of a modality that is absent get a zero gradient, not none.
+    The output is ``features + branch(features)``. The default branch is a bottleneck: linear to
+    ``hidden_features``, batch normalisation, ReLU, linear back, batch normalisation. For maps, linear means a 1 x 1
+    convolution. Every layer is private to its modality. The last scale starts at zero, so an untrained branch changes
+    nothing. The optional classifier is private too. It has no bias and starts at N(0, 0.001), where 0.001 is the
+    standard deviation.
+
+    The default branch never waits for the device and has static shapes. It multiplies all rows by every modality's
+    weights, with zeros for the rows of others, and selects. This costs ``num_modalities`` times the products. What is
+    not finite in one modality's rows or parameters stays out of the others' values and gradients. Parameters of an
+    absent modality get a zero gradient, not none. A row of a modality that does not exist raises on a CPU in eager
+    mode. Elsewhere it becomes NaN.
 
     Args:
         in_features: Columns D of (N, D), or channels C of (N, C, H, W).
@@ -76,21 +78,21 @@ class IntraModalityEnhancer(nn.Module):
         self.num_classes = None if num_classes is None else check_count("num_classes", num_classes)
         if branch is not None and hidden_features is not None:
             raise ValueError("hidden_features is the width of the default branch: leave it out with branch")
-        hidden = max(1, in_features // 4) if hidden_features is None else hidden_features
+        hidden = max(1, self.in_features // 4) if hidden_features is None else hidden_features
         self.branch: nn.Module = (
-            _Bottleneck(in_features, check_count("hidden_features", hidden), num_modalities)
+            _Bottleneck(self.in_features, check_count("hidden_features", hidden), self.num_modalities)
             if branch is None
-            else PerModality(branch, num_modalities=num_modalities)
+            else PerModality(branch, num_modalities=self.num_modalities)
         )
         self.classifier = (
             None
-            if num_classes is None
-            else _PerModalityLinear(in_features, num_classes, num_modalities, deviation=0.001)
+            if self.num_classes is None
+            else _PerModalityLinear(self.in_features, self.num_classes, self.num_modalities, deviation=0.001)
         )
 
     def forward(self, features: Tensor, modalities: Tensor) -> EnhancedFeatures:
         """Return the enhanced features of (N, D) or (N, C, H, W), in their type, and the logits."""
-        check_inputs("features", features, self.in_features, (2, 4))
+        check_inputs("features", features, (2, 4), self.in_features)
         check_module_inputs(features, modalities, self.num_modalities)
         correction = self.branch(features, modalities)
         if correction.shape != features.shape:
@@ -138,14 +140,14 @@ class _PerModalityLinear(nn.Module):
         nn.init.normal_(self.weight, std=deviation)
 
     def forward(self, inputs: Tensor, modalities: Tensor) -> Tensor:
-        weight = self.weight.flatten(0, 1)  # (M * out, in)
         # half precision outside of autocast meets parameters in float32; under autocast this changes nothing
-        values = inputs.to(weight.dtype)
-        if inputs.ndim == 4:
-            outputs = functional.conv2d(values, weight[:, :, None, None])  # (N, M * out, H, W)
-        else:
-            outputs = functional.linear(values, weight)  # (N, M * out)
-        return select_rows(outputs.chunk(len(self.weight), dim=1), modalities)
+        values = inputs.to(self.weight.dtype)
+        maps = inputs.ndim == 4
+        weights = (self.weight[..., None, None] if maps else self.weight).unbind()  # (out, in) or (out, in, 1, 1)
+        product = functional.conv2d if maps else functional.linear
+        # zeros for the rows of others: the gradient of a weight is a product with all rows, and 0 * inf is NaN
+        rows = (torch.where(own, values, 0) for own in own_rows(modalities, values, len(weights)))
+        return select_rows([product(*pair) for pair in zip(rows, weights, strict=True)], modalities)
 
     def extra_repr(self) -> str:
         return "num_modalities={}, out_features={}, in_features={}".format(*self.weight.shape)

@@ -4,8 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from modinv._checks import check_count
-from modinv.modules._inputs import check_inputs
+from modinv._checks import check_count, check_inputs
 
 __all__ = ["InvariantFeatures", "ModalityInvariantHead"]
 
@@ -24,15 +23,16 @@ class InvariantFeatures(NamedTuple):
 class ModalityInvariantHead(nn.Module):
     """Map the features of every modality through the same parameters, and classify identities.
 
-    Reads the abstract's modality-invariant module, which puts the features "in one unified space" through
-    "shared parameters". The paper's formulas are not public; only the abstract is; this is our reading:
-    one optional linear embedding, then the BNNeck of Luo et al., then one classifier, all shared. The neck
-    is a batch normalisation whose shift stays at zero: the metric losses see the features before it, the
-    identity loss those after it, and retrieval uses those after it.
+    Our reading of the abstract's modality-invariant module, which puts the features "in one unified space" through
+    "shared parameters". The paper's formulas are not public; only the abstract is. The head is an optional linear
+    embedding, the BNNeck of Luo et al. and a classifier. All three are shared.
 
-    The embedding has no bias, since neither distances nor the neck see a common offset. The classifier has
-    none either and starts from a normal distribution with standard deviation 0.001. In training the neck
-    needs two rows or more, like any ``BatchNorm1d``.
+    The neck is a batch normalisation whose shift stays at zero. Metric losses use the features before it. The
+    identity loss and retrieval use those after it. In training it needs two rows or more, like any ``BatchNorm1d``.
+    Its statistics mix all rows, so in training one row that is not finite spoils the batch.
+
+    The embedding has no bias: neither distances nor the neck see a common offset. The classifier has none either
+    and starts at N(0, 0.001), where 0.001 is the standard deviation.
 
     Args:
         in_features: Columns D of the input.
@@ -60,13 +60,13 @@ class ModalityInvariantHead(nn.Module):
         self.in_features = check_count("in_features", in_features)
         self.num_classes = check_count("num_classes", num_classes)
         self.embedding: nn.Linear | None = None
-        self.embedding_features = in_features
+        self.embedding_features = self.in_features
         if embedding_features is not None:
             self.embedding_features = check_count("embedding_features", embedding_features)
-            self.embedding = nn.Linear(in_features, embedding_features, bias=False)
+            self.embedding = nn.Linear(self.in_features, self.embedding_features, bias=False)
         self.neck = nn.BatchNorm1d(self.embedding_features)
         self.neck.bias.requires_grad_(False)
-        self.classifier = nn.Linear(self.embedding_features, num_classes, bias=False)
+        self.classifier = nn.Linear(self.embedding_features, self.num_classes, bias=False)
         nn.init.normal_(self.classifier.weight, std=0.001)
 
     def forward(self, features: Tensor, modalities: Tensor | None = None) -> InvariantFeatures:
@@ -75,7 +75,7 @@ class ModalityInvariantHead(nn.Module):
         ``modalities`` is not read, since every parameter is shared; it is taken so that all modules are
         called alike.
         """
-        check_inputs("features", features, self.in_features, (2,))
+        check_inputs("features", features, (2,), self.in_features)
         # half precision outside of autocast meets parameters in float32; under autocast this changes nothing
         parameter_type = self.classifier.weight.dtype
         if self.embedding is not None:

@@ -1,16 +1,17 @@
 """Batch normalisation with private statistics and private affine parameters for each modality.
 
-The convolutions may be shared: what differs most between a visible and an infrared image is the scale of
-each channel. That private normalisation pays was found by CM-NAS (Fu et al., ICCV 2021).
+The convolutions may be shared: a visible and an infrared image differ most in the scale of each channel.
+CM-NAS (Fu et al., ICCV 2021) found that private normalisation pays.
 """
 
 import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from modinv._checks import check_count, check_module_inputs, check_number
-from modinv.modules._inputs import check_inputs
+from modinv._checks import check_count, check_eps, check_inputs, check_module_inputs, check_number
+from modinv.groups import membership
 
 __all__ = ["PerModalityBatchNorm"]
 
@@ -18,27 +19,28 @@ __all__ = ["PerModalityBatchNorm"]
 class PerModalityBatchNorm(nn.Module):
     """Normalise each row with the statistics of the rows of its own modality.
 
-    Equals ``num_modalities`` separate ``BatchNorm1d`` or ``BatchNorm2d``, each called on the rows of its
-    modality: outputs, gradients and running statistics. Nothing is cut by position and no shape depends on
-    the data, so any row order, unequal counts, an absent modality and ``torch.compile(fullgraph=True)`` are
-    all the normal case.
+    Equals ``num_modalities`` separate ``BatchNorm1d`` or ``BatchNorm2d``, each called on the rows of its modality:
+    outputs, gradients and running statistics. No shape depends on the data. So any row order, unequal counts, an
+    absent modality and ``torch.compile(fullgraph=True)`` are normal cases. A row of a modality that does not exist
+    raises on a CPU in eager mode. Elsewhere it becomes NaN.
 
-    A modality's running statistics move only in batches where it has more than one value per channel. With
-    a single value (one row of vectors, or one map of 1 x 1) there is no variance: PyTorch's own layer
-    raises, this one normalises the row with the running statistics and leaves them as they are. Statistics
-    are those of this process; nothing is synchronised between ranks.
+    A single value per channel (one vector, or one map of 1 x 1) has no variance. PyTorch's layer raises then. This
+    one uses the running statistics of the modality and leaves them as they are.
 
-    Statistics are computed in two passes, around the mean, in float32 at least, whatever the input's type
-    or autocast says; the output has the input's type. Costs a few elementwise passes over the input, about
-    as much as splitting the rows for PyTorch's fused kernel, without waiting for the device.
+    Statistics are those of this process. ``SyncBatchNorm.convert_sync_batchnorm`` leaves this layer as it is.
 
-    "Independent branches for each modality" (abstract) says nothing of normalisation. The paper's formulas
-    are not public; only the abstract is; this is our reading.
+    Statistics are computed in two passes, around the mean, in float32 at least, also under autocast. The output has
+    the input's type. As in PyTorch's layer, float32 squares overflow where features differ by 1e19. Costs a few
+    elementwise passes, about as much as splitting the rows for PyTorch's fused kernel, and never waits for the device.
+
+    "Independent branches for each modality" (abstract) says nothing of normalisation. The paper's formulas are not
+    public; only the abstract is; this is our reading.
 
     Args:
         num_features: Columns D of (N, D), or channels C of (N, C, H, W).
         num_modalities: How many modalities there are, numbered from 0. Default 2.
-        eps: Added to the variance. Default 1e-5, as in PyTorch.
+        eps: Added to the variance, from 1e-25 to 1e38, where float32 gradients are finite. Default 1e-5, as in
+            PyTorch.
         momentum: Weight of the batch in the running statistics, 0 to 1. Default 0.1, as in PyTorch.
         affine: Whether each modality learns a scale and a shift per feature. Default true.
 
@@ -72,10 +74,10 @@ class PerModalityBatchNorm(nn.Module):
         super().__init__()
         self.num_features = check_count("num_features", num_features)
         self.num_modalities = check_count("num_modalities", num_modalities)
-        self.eps = check_number("eps", eps, least=0.0, open_least=True)
+        self.eps = check_eps(eps)
         self.momentum = check_number("momentum", momentum, least=0.0, most=1.0)
         self.affine = bool(affine)
-        shape = (num_modalities, num_features)
+        shape = (self.num_modalities, self.num_features)
         self.register_buffer("running_mean", torch.zeros(shape))
         self.register_buffer("running_variance", torch.ones(shape))
         self.weight = nn.Parameter(torch.ones(shape)) if affine else None
@@ -83,7 +85,7 @@ class PerModalityBatchNorm(nn.Module):
 
     def forward(self, inputs: Tensor, modalities: Tensor) -> Tensor:
         """Return the normalised rows, (N, D) or (N, C, H, W), in the order and the type of ``inputs``."""
-        check_inputs("inputs", inputs, self.num_features, (2, 4))
+        check_inputs("inputs", inputs, (2, 4), self.num_features)
         check_module_inputs(inputs, modalities, self.num_modalities)
         # float32 at least: a square leaves the range of float16 at 256, and bfloat16 counts no further
         values = inputs.to(torch.promote_types(inputs.dtype, torch.float32))
@@ -94,21 +96,21 @@ class PerModalityBatchNorm(nn.Module):
         scale = (variance + self.eps).rsqrt()
         if self.weight is not None:
             scale = scale * self.weight
-        centered = values - _per_row(mean, modalities, values)
-        normalized = centered * _per_row(scale, modalities, values)
+        lines = _lines(modalities, self.num_modalities)
+        normalized = (values - _per_row(mean, lines, values)) * _per_row(scale, lines, values)
         if self.bias is not None:
-            normalized = normalized + _per_row(self.bias, modalities, values)
+            normalized = normalized + _per_row(self.bias, lines, values)
         return normalized.to(inputs.dtype)
 
     def _batch_statistics(
         self, values: Tensor, modalities: Tensor, running_mean: Tensor, running_variance: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return mean and variance (M, C), the running ones where the batch has no variance."""
-        member = modalities[:, None] == torch.arange(self.num_modalities, device=values.device)  # (N, M)
+        member = membership(modalities, self.num_modalities)  # (N, M)
         count = member.sum(0)[:, None] * math.prod(values.shape[2:])  # (M, 1)
         safe_count = count.clamp(min=1).to(values.dtype)
         mean = _sum_per_modality(values, member) / safe_count
-        centered = values - _per_row(mean, modalities, values)
+        centered = values - _per_row(mean, _lines(modalities, self.num_modalities), values)
         variance = _sum_per_modality(centered.square(), member) / safe_count
         measured = count > 1
         self._update_running_statistics(mean.detach(), variance.detach(), safe_count, measured)
@@ -132,14 +134,21 @@ class PerModalityBatchNorm(nn.Module):
 def _sum_per_modality(values: Tensor, member: Tensor) -> Tensor:
     """Sum rows and positions of (N, C, ...) over each modality, (M, C).
 
-    A masked sum and not a product with a one-hot matrix: neither autocast nor TF32 rounds it, and a row
-    that is not finite stays in its own modality.
+    A masked sum, not a product with a one-hot matrix: autocast and TF32 would round the product, and a row that
+    is not finite would spoil all modalities.
     """
     rows = values.flatten(2).sum(2) if values.ndim > 2 else values  # (N, C)
     return torch.where(member[:, :, None], rows[:, None], 0.0).sum(0)
 
 
-def _per_row(table: Tensor, modalities: Tensor, values: Tensor) -> Tensor:
-    """Give each row the line of its modality, (M, C) → (N, C, 1, ...)."""
-    rows = table.index_select(0, modalities.long())
+def _lines(modalities: Tensor, num_modalities: int) -> Tensor:
+    """Return the line of each row in a table of modalities, (N,); a row of no modality has the one after the last."""
+    known = (modalities >= 0) & (modalities < num_modalities)
+    return torch.where(known, modalities, num_modalities).long()
+
+
+def _per_row(table: Tensor, lines: Tensor, values: Tensor) -> Tensor:
+    """Give each row the line of its modality, (M, C) → (N, C, 1, ...), and NaN to a row of no modality."""
+    padded = functional.pad(table, (0, 0, 0, 1), value=torch.nan)  # (M + 1, C)
+    rows = padded.index_select(0, lines)
     return rows.reshape(rows.shape + (1,) * (values.ndim - 2)).to(values.dtype)

@@ -6,32 +6,34 @@ import torch
 from torch import Tensor, nn
 
 from modinv._checks import check_count, check_module_inputs
+from modinv.groups import membership
 
-__all__ = ["PerModality", "select_rows"]
+__all__ = ["PerModality", "own_rows", "select_rows"]
 
 
 class PerModality(nn.Module):
     """Send each row through the branch of its modality and put the results back in order.
 
-    In eager mode the rows are really split: a branch sees the rows of its modality and no others, so a
-    branch may hold a batch normalisation or anything else that looks across rows. The numbers of rows have
-    to be known for this, which makes the host wait for the device once per call. A branch whose modality is
-    absent from the batch is not called, and its parameters get no gradient: DistributedDataParallel then
-    needs ``find_unused_parameters=True``.
+    In eager mode the rows are split, and a branch sees the rows of its modality only. So it may hold a batch
+    normalisation or anything else that looks across rows. Splitting needs the number of rows of each modality: the
+    host waits for the device once per call. The branch of an absent modality is not called, and its parameters get
+    no gradient. ``DistributedDataParallel`` then needs ``find_unused_parameters=True``. Do not convert such branches
+    to ``SyncBatchNorm``: a rank without the modality would not join, and the others would wait for ever.
 
-    Under ``torch.compile`` and ``torch.export`` no shape may depend on data: every branch runs on all rows
-    and each row's own result is selected. This gives the same result for branches that treat rows one by
-    one, at ``num_modalities`` times the cost. For a branch with a batch normalisation that uses the batch's
-    statistics it would not, and is refused. A row of a modality that does not exist raises where that can
-    be seen without waiting (eager mode, any device), and becomes NaN in a compiled graph.
+    Under ``torch.compile``, ``torch.export`` and ``torch.jit.trace`` no shape may depend on the data. Every branch
+    runs on all rows, and each row's own result is selected. This costs ``num_modalities`` times as much. In the rows
+    of other modalities what is not finite counts as 0, so it cannot reach the gradients of the branch. The result is
+    the same for branches that treat rows one by one. A branch whose batch normalisation uses the batch's statistics
+    is refused.
 
-    "Independent branches for each modality" (abstract). The paper's formulas are not public; only the
-    abstract is; that the branches are arbitrary modules and share nothing is our reading.
+    A row of a modality that does not exist raises in eager mode, on any device. In a graph it becomes NaN.
+
+    "Independent branches for each modality" (abstract). The paper's formulas are not public; only the abstract is.
+    That the branches are arbitrary modules and share nothing is our reading.
 
     Args:
-        branches: A function without arguments that builds one branch, called once for each modality, or a
-            sequence of modules, one for each modality. A branch maps (n, ...) to (n, ...), row by row; all
-            branches return the same shape.
+        branches: A function without arguments that builds one branch, called once for each modality, or a sequence
+            of modules, one for each modality. A branch maps (n, ...) to (n, ...). All return the same shape.
         num_modalities: How many modalities there are, numbered from 0. Default 2.
 
     Raises:
@@ -48,18 +50,17 @@ class PerModality(nn.Module):
     def __init__(self, branches: Sequence[nn.Module] | Callable[[], nn.Module], *, num_modalities: int = 2) -> None:
         super().__init__()
         self.num_modalities = check_count("num_modalities", num_modalities)
-        self.branches = nn.ModuleList(_check_branches(_build(branches, num_modalities), num_modalities))
+        self.branches = nn.ModuleList(_check_branches(_build(branches, self.num_modalities), self.num_modalities))
 
     def forward(self, inputs: Tensor, modalities: Tensor) -> Tensor:
         """Return the branches' results for (N, ...), row i of the output from row i of ``inputs``."""
         check_module_inputs(inputs, modalities, self.num_modalities)
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             return self._run_all(inputs, modalities)
         return self._run_split(inputs, modalities)
 
     def _run_split(self, inputs: Tensor, modalities: Tensor) -> Tensor:
-        numbers = torch.arange(self.num_modalities, device=modalities.device)
-        counts = (modalities[:, None] == numbers).sum(0).tolist()  # the one wait for the device
+        counts = membership(modalities, self.num_modalities).sum(0).tolist()  # the one wait for the device
         if sum(counts) != len(modalities):
             raise ValueError(f"modalities must be from 0 to {self.num_modalities - 1}, got others")
         # an empty batch goes through the first branch, which alone knows the shape of its output
@@ -79,8 +80,12 @@ class PerModality(nn.Module):
                     "which would see the rows of all modalities: use PerModalityBatchNorm, call .eval(), "
                     "or leave this module out of the graph with torch.compiler.disable"
                 )
-        # a copy for each branch, which may begin in place; the compiler drops those that nobody writes to
-        return select_rows([branch(inputs.clone()) for branch in self.branches], modalities)
+        # a copy for each branch, which may begin in place; in rows of others inf would be NaN in its gradients
+        numbers, owned = range(self.num_modalities), own_rows(modalities, inputs, self.num_modalities)
+        rows = [torch.where(own | inputs.isfinite(), inputs, 0) for own in owned]
+        outputs = [self.branches[number](rows[number]) for number in numbers]
+        _check_outputs(outputs, numbers, [inputs.shape[0]] * self.num_modalities)  # len() would fix it in an export
+        return select_rows(outputs, modalities)
 
     def extra_repr(self) -> str:
         """Show the options."""
@@ -90,8 +95,8 @@ class PerModality(nn.Module):
 def select_rows(candidates: Sequence[Tensor], modalities: Tensor) -> Tensor:
     """Take row i from the candidate of its modality, without a shape or a branch that depends on the data.
 
-    Exact: rows that are not taken receive a zero gradient, and what is not finite in them does not leak. A
-    row of a modality without a candidate is NaN.
+    Rows that are not taken get a zero gradient, and what is not finite in them does not leak. A row of a modality
+    without a candidate is NaN.
 
     Args:
         candidates: One (N, ...) tensor for each modality, all of one shape.
@@ -100,11 +105,16 @@ def select_rows(candidates: Sequence[Tensor], modalities: Tensor) -> Tensor:
     Returns:
         (N, ...).
     """
-    column = modalities.reshape(-1, *(1,) * (candidates[0].ndim - 1))
     selected = torch.full_like(candidates[0], torch.nan)
-    for number, candidate in enumerate(candidates):
-        selected = torch.where(column == number, candidate, selected)
+    for own, candidate in zip(own_rows(modalities, selected, len(candidates)), candidates, strict=True):
+        selected = torch.where(own, candidate, selected)
     return selected
+
+
+def own_rows(modalities: Tensor, like: Tensor, num_modalities: int) -> tuple[Tensor, ...]:
+    """Return for each modality which rows are its own, bool (N, 1, ...) with as many dimensions as ``like``."""
+    member = membership(modalities, num_modalities)  # (N, M)
+    return member.reshape(*member.shape, *(1,) * (like.ndim - 1)).unbind(1)
 
 
 def _build(branches: object, num_modalities: int) -> list[object]:

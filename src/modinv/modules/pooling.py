@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from modinv._checks import check_count, check_number
-from modinv.modules._inputs import check_inputs
+from modinv._checks import check_count, check_eps, check_inputs, check_number
 
 __all__ = ["GeM", "generalized_mean"]
 
@@ -12,20 +11,23 @@ __all__ = ["GeM", "generalized_mean"]
 class GeM(nn.Module):
     """Pool (N, C, H, W) to vectors by the generalised mean, ``(mean x^p)^(1/p)`` over positions.
 
-    ``p=1`` is average pooling, large ``p`` approaches the maximum. Meant for maps after a ReLU: values under
-    ``eps`` count as ``eps`` and receive no gradient. Computed in float32 at least and relative to the
-    largest value, so that no power overflows or vanishes; the output has the input's type.
+    ``p = 1`` is the average. Large ``p`` approaches the maximum, and ``p`` near 0 the geometric mean. Meant for
+    maps after a ReLU: values below ``eps`` count as ``eps`` and receive no gradient. Computed in float32 at least
+    and relative to the largest value, so no power overflows or vanishes. The output has the input's type.
 
-    With ``stripes`` the map is cut into as many horizontal stripes, as part-based re-identification does,
-    and their vectors are concatenated from the top: columns ``s*C`` to ``(s+1)*C`` are stripe ``s``. Where
-    the height is not divisible, stripe ``s`` of ``S`` spans rows floor(sH/S) to ceil((s+1)H/S), so
-    neighbours share a row (PyTorch's adaptive pooling).
+    ``stripes`` cuts the map into that many horizontal stripes, as part-based re-identification does. Columns
+    ``s * C`` to ``(s + 1) * C`` of the output are stripe ``s``, counted from the top. Stripe ``s`` of ``S`` spans
+    rows floor(sH/S) to ceil((s+1)H/S), as in PyTorch's adaptive pooling. Neighbours share a row where S does not
+    divide H.
+
+    A learned ``p`` may go anywhere: at 0 and below, value and gradients are still those of the formula and its
+    limit. It costs up to twice as much as a fixed one, since the form near 0 is always computed as well.
 
     Args:
-        p: The exponent, positive. Default 3, usual in re-identification.
+        p: The exponent, above 0. Default 3, usual in re-identification.
         stripes: Number of horizontal stripes. Default 1, the whole map.
-        learnable: Whether ``p`` is a parameter. Default false.
-        eps: The smallest value. Default 1e-6.
+        learnable: Whether ``p`` is a parameter that starts at the given value. Default false.
+        eps: The smallest value, from 1e-25 to 1e38, which float32 holds. Default 1e-6.
 
     Raises:
         TypeError: For an option or maps of another type.
@@ -44,14 +46,14 @@ class GeM(nn.Module):
 
     def __init__(self, p: float = 3.0, *, stripes: int = 1, learnable: bool = False, eps: float = 1e-6) -> None:
         super().__init__()
-        self.initial_p = check_number("p", p, least=0.0, open_least=True)
+        self.initial_p = check_number("p", p, least=0.0, most=torch.finfo(torch.float32).max, open_least=True)
         self.p = nn.Parameter(torch.tensor([self.initial_p])) if learnable else self.initial_p
         self.stripes = check_count("stripes", stripes)
-        self.eps = check_number("eps", eps, least=0.0, open_least=True)
+        self.eps = check_eps(eps)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return (N, C * stripes) for (N, C, H, W)."""
-        check_inputs("maps", maps, None, (4,))
+        check_inputs("maps", maps, (4,))
         height = maps.shape[2]
         if height < self.stripes:
             raise ValueError(f"{self.stripes} stripes need as many rows, got a map of height {height}")
@@ -70,22 +72,47 @@ class GeM(nn.Module):
 
 
 def generalized_mean(values: Tensor, p: float | Tensor) -> Tensor:
-    """Return ``(mean x^p)^(1/p)`` over the last dimension of positive ``values``.
+    """Return ``(mean x^p)^(1/p)`` over the last dimension of positive ``values``, and its limit at p = 0.
 
-    The generalised mean is homogeneous, GeM(x) = s GeM(x / s): with the largest value as s the mean of the
-    powers stays between 1/n and 1 for every p, and s, which cancels, needs no gradient.
+    GeM(x) = s GeM(x / s) for every s > 0. The value that dominates the mean is taken as s, so the mean of the
+    powers stays between 1/n and 1. s cancels and needs no gradient.
 
     Args:
         values: (..., n), positive.
-        p: The exponent, positive; a number or a tensor of one element.
+        p: The exponent; a positive number, or a tensor of one element and any sign.
 
     Returns:
         (...).
     """
-    largest = values.detach().amax(-1, keepdim=True)
-    mean = (values / largest).pow(p).mean(-1)
-    root = mean.pow(1 / p)
-    return root * largest.squeeze(-1)
+    low, high = values.detach().aminmax(dim=-1, keepdim=True)
+    # where the errors of the two forms meet, for values that spread over a factor of 1e6
+    least_p = 0.01 if values.dtype == torch.float32 else 0.001
+    if not isinstance(p, Tensor):
+        form = _root_of_mean if p > least_p else _near_zero
+        return form(values / high, p) * high.squeeze(-1)
+    p = p.to(values.dtype)  # a module in half precision would round 1 / p
+    near = p.abs() <= least_p
+    scale = torch.where(p < 0, low, high)
+    ratios = values / scale
+    # each form gets an exponent at which it is finite: the one that is not taken has the gradient 0 times its own
+    small, large = _near_zero(ratios, torch.where(near, p, 0)), _root_of_mean(ratios, torch.where(near, 1, p))
+    return torch.where(near, small, large) * scale.squeeze(-1)
+
+
+def _root_of_mean(ratios: Tensor, p: float | Tensor) -> Tensor:
+    return ratios.pow(p).mean(-1).pow(1 / p)
+
+
+def _near_zero(ratios: Tensor, p: float | Tensor) -> Tensor:
+    """Return the generalised mean for small p, where the root divides the rounding of the mean by p.
+
+    With K(p) = log mean x^p, log GeM = K(p) / p is the mean of K' between 0 and p, and K'(q) is the mean of
+    log x with weights x^q. The Gauss rule of two points gives it to O(p^4); at p = 0 it is the geometric mean.
+    """
+    logs = ratios.clamp(min=torch.finfo(ratios.dtype).tiny).log()
+    points = [p * (1 + side / 3**0.5) / 2 for side in (-1, 1)]
+    first, second = (((logs * q).softmax(-1) * logs).sum(-1) for q in points)
+    return ((first + second) / 2).exp()
 
 
 def _stripe_bounds(height: int, stripes: int) -> list[tuple[int, int]]:
