@@ -73,9 +73,10 @@ def host_values(tensor: Tensor) -> NDArray[Any] | None:
     if type(tensor) is not Tensor or tensor.device.type != "cpu" or torch.compiler.is_compiling():
         return None
     try:
-        return tensor.numpy()
-    except RuntimeError:  # inside a torch.func transform a tensor has no storage
+        tensor.untyped_storage()
+    except NotImplementedError:  # inside a torch.func transform a tensor has no storage
         return None
+    return tensor.numpy()  # outside the try: where numpy fails, as one that torch was not built for does, it is heard
 
 
 def _check_features(features: Tensor, *, dimensions: int, shape: str) -> None:

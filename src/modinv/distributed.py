@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from typing_extensions import override
 
 from modinv._checks import check_batch
+from modinv._compat import all_gather_single
 from modinv.groups import Batch
 
 __all__ = ["GlobalBatch", "gather_batch", "sum_over_ranks"]
@@ -276,8 +277,8 @@ def _packed(tensor: Tensor) -> Tensor:
 
 
 def _all_gather(tensor: Tensor, group: dist.ProcessGroup | None) -> Tensor:
-    """Stack the equally shaped tensors of all ranks, (W, …): the one place that knows what torch calls this."""
+    """Stack the equally shaped tensors of all ranks, (W, …)."""
     ranks = dist.get_world_size(group)
     joined = tensor.new_empty(ranks * len(tensor), *tensor.shape[1:])
-    dist.all_gather_single(joined, tensor, group=group)
+    all_gather_single(joined, tensor, group)
     return joined.view(ranks, *tensor.shape)

@@ -14,6 +14,7 @@ Products over the features are made in float32, all that is N x N after them in 
 and neither autocast nor TF32 can round it.
 """
 
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from modinv import groups
 from modinv._checks import check_batch, host_values
+from modinv._compat import check_compiler, float32_products_are_rounded, without_autocast
 from modinv._lazy import lazy
 
 __all__ = ["Centered", "Statistics", "full_precision", "statistics_of"]
@@ -140,21 +142,15 @@ def statistics_of(
     return Statistics(features, labels, modalities, num_modalities, resolution)
 
 
-def full_precision(features: Tensor) -> torch.autocast:
+def full_precision(features: Tensor) -> AbstractContextManager[object]:
     """Switch autocast off for the device of ``features``: a Gram matrix in bfloat16 has no digits left."""
-    device_type = features.device.type if isinstance(features, Tensor) else "cpu"
-    return torch.autocast(device_type, enabled=False)
+    check_compiler()
+    return without_autocast(features.device.type if isinstance(features, Tensor) else "cpu")
 
 
 def _product_type(features: Tensor) -> torch.dtype:
     """Return the type for products over the features: float64 where the user lets float32 products be rounded."""
-    if torch.compiler.is_compiling():
-        # The one such setting that Dynamo reads and guards; torch.set_float32_matmul_precision sets it too.
-        rounded = torch.backends.cuda.matmul.allow_tf32
-    else:
-        backend = torch.backends.cuda.matmul if features.is_cuda else torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-        rounded = backend.fp32_precision not in ("none", "ieee")
-    return torch.float64 if rounded else features.dtype
+    return torch.float64 if float32_products_are_rounded(features) else features.dtype
 
 
 def _center(features: Tensor, membership: Tensor, averaging: Tensor) -> tuple[Tensor, Tensor]:

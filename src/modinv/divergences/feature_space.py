@@ -35,7 +35,7 @@ class FeatureGaussians(Gaussians):
         if isinstance(shrinkage, str):
             self._alpha = self._intensity(shrinkage, members.sum((1, 2)).clamp(min=1))
         else:
-            self._alpha = self._traces.new_tensor(shrinkage)
+            self._alpha = self._traces.new_full((), shrinkage)
         self._resolution = statistics.resolution
 
     @override

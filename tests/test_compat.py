@@ -1,0 +1,71 @@
+"""Each difference between the versions of torch, played on the torch that is here."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch import distributed as dist
+from torch.torch_version import TorchVersion
+
+import modinv
+from modinv import _compat
+
+
+def filled(joined: Tensor, tensor: Tensor, group: object = None) -> None:
+    joined.copy_(tensor)
+
+
+def refused(*_: Any, **__: Any) -> None:
+    raise AssertionError("this name warns where the other is there")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [{"all_gather_single": filled, "all_gather_into_tensor": refused}, {"all_gather_into_tensor": filled}],
+    ids=["from 2.13 on", "before 2.13"],
+)
+def test_gathering_takes_the_newest_name_that_torch_has(names: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(dist, "all_gather_single", raising=False)
+    for name, collective in names.items():
+        monkeypatch.setattr(dist, name, collective, raising=False)
+    joined = torch.zeros(3)
+    _compat.all_gather_single(joined, torch.ones(3), None)
+    torch.testing.assert_close(joined, torch.ones(3))
+
+
+@pytest.mark.parametrize(("precision", "rounded"), [("highest", False), ("high", True), ("medium", True)])
+@pytest.mark.parametrize("has_own_setting", [True, False], ids=["from 2.9 on", "before 2.9"])
+def test_products_are_rounded_where_the_user_allows_it(
+    precision: str, rounded: bool, has_own_setting: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_own_setting:
+        monkeypatch.setattr(torch.backends, "mkldnn", SimpleNamespace())
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        assert _compat.float32_products_are_rounded(torch.ones(1)) == rounded
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.parametrize("loss", [modinv.HeteroCenterTripletLoss(), modinv.GaussianDistributionConsistencyLoss()])
+def test_a_loss_takes_a_device_without_autocast(loss: torch.nn.Module) -> None:
+    features = torch.empty(8, 4, device="meta", requires_grad=True)
+    numbers = torch.zeros(8, dtype=torch.long, device="meta")
+    value: Tensor = loss(features, numbers, numbers)
+    (gradient,) = torch.autograd.grad(value, features)
+    assert (value.shape, gradient.shape) == ((), (8, 4))
+
+
+@pytest.mark.parametrize("fullgraph", [True, False])
+def test_compiling_a_loss_with_an_old_torch_ends_in_one_sentence(
+    fullgraph: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "__version__", TorchVersion("2.5.1"))
+    torch.compiler.reset()
+    compiled = torch.compile(modinv.HeteroCenterTripletLoss(), fullgraph=fullgraph, backend="eager")
+    numbers = torch.arange(8) // 4
+    with pytest.raises(RuntimeError, match=r"needs torch 2\.6 or newer, got 2\.5\.1: upgrade it, or keep the loss out"):
+        compiled(torch.rand(8, 4), numbers, 1 - numbers)
