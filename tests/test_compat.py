@@ -11,6 +11,7 @@ from torch.torch_version import TorchVersion
 
 import modinv
 from modinv import _compat
+from modinv._checks import host_values
 
 
 def filled(joined: Tensor, tensor: Tensor, group: object = None) -> None:
@@ -69,3 +70,24 @@ def test_compiling_a_loss_with_an_old_torch_ends_in_one_sentence(
     numbers = torch.arange(8) // 4
     with pytest.raises(RuntimeError, match=r"needs torch 2\.6 or newer, got 2\.5\.1: upgrade it, or keep the loss out"):
         compiled(torch.rand(8, 4), numbers, 1 - numbers)
+
+
+def test_a_numpy_that_torch_was_not_built_for_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    def numpy(_: Tensor) -> None:
+        raise RuntimeError("Numpy is not available")  # torch 2.2 beside numpy 2
+
+    monkeypatch.setattr(Tensor, "numpy", numpy)
+    with pytest.raises(RuntimeError, match="Numpy is not available"):
+        host_values(torch.arange(3))
+
+
+def test_values_inside_a_transform_are_not_read() -> None:
+    seen: list[object] = []
+    captured = torch.arange(3)
+
+    def total(features: Tensor) -> Tensor:
+        seen.extend(host_values(numbers) for numbers in (features.detach().long(), captured))
+        return features.sum()
+
+    torch.func.grad(total)(torch.ones(3))
+    assert seen == [None, None]

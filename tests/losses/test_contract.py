@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import needs
 from batches import degenerate_batches, make_batch
 from modinv import Batch
 
@@ -150,6 +151,7 @@ def test_non_finite_feature_gives_a_non_finite_value_and_gradient(
     assert not gradient.isfinite().all()
 
 
+@needs.compiled_loss
 @pytest.mark.parametrize("name", COMPILED)
 @pytest.mark.parametrize("num_rows", [16, 32, 64, 100])
 def test_compiled_loss_has_the_value_and_gradient_of_the_eager_one(name: str, num_rows: int) -> None:
@@ -198,6 +200,7 @@ def test_loss_gives_gradients_through_torch_func(loss: nn.Module) -> None:
     torch.testing.assert_close(gradient, expected, rtol=1e-12, atol=1e-14)
 
 
+@needs.compiled_loss
 @pytest.mark.parametrize("name", COMPILED)
 def test_modality_that_is_not_announced_makes_a_compiled_loss_nan(name: str) -> None:
     loss = LOSSES[name]
