@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import modinv
+import needs
 from batches import make_batch
 from losses.catalogue import LOSSES
 from modinv import Batch
@@ -32,6 +33,7 @@ def batch_of(identities: int = 8, counts: tuple[int, ...] = (32, 32), dimension:
     return make_batch(counts, dimension=dimension, identities=identities, dtype=torch.float32)
 
 
+@needs.counted_torch
 @pytest.mark.parametrize("divergence", get_args(Divergence))
 def test_backend_calls_stay_below_their_bound(divergence: Divergence) -> None:
     shrinkage = 0.0 if divergence in ("wasserstein", "moments") else 0.1

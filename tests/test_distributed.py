@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 import modinv
+import needs
 from batches import make_batch
 from distributed_processes import (
     LOSSES,
@@ -133,6 +134,7 @@ def test_accumulated_gradients_are_those_of_one_process(pair: Results) -> None:
         torch.testing.assert_close(result["accumulated"], expected, rtol=1e-10, atol=1e-12)
 
 
+@needs.fully_shard
 def test_fully_sharded_parameters_get_the_gradient_of_one_process(pair: Results) -> None:
     expected = step(make_network(), modinv.WeightedRegularizedTripletLoss(), PAIRS["7 + 5"].batch).gradients
     for result in pair:
@@ -275,6 +277,7 @@ def test_what_is_no_loss_is_refused(loss: Any) -> None:
         GlobalBatch(loss)
 
 
+@needs.compiled_loss
 def test_one_process_compiles_without_a_graph_break() -> None:
     loss, batch = GlobalBatch(modinv.HeteroCenterTripletLoss()), make_batch()
     compiled = torch.compile(loss, fullgraph=True, backend="eager")

@@ -29,8 +29,8 @@ _MOST_MODALITIES = 16
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)  # torch compares no other unsigned ones
 
 
-def check_batch(features: Tensor, labels: Tensor, modalities: Tensor, num_modalities: int | None) -> int:
-    """Check the data contract of a loss and return the number of modalities.
+def check_batch(features: Tensor, labels: Tensor, modalities: Tensor, num_modalities: int | None) -> tuple[int, bool]:
+    """Check the data contract of a loss; return the number of modalities, and whether their values were read.
 
     Shapes and types are always checked. Values are read where that is free, on the host in eager mode; a batch on an
     accelerator, or one that is being compiled, is not read, since that would make the host wait for the device.
@@ -108,8 +108,10 @@ def host_values(tensor: Tensor) -> NDArray[Any] | None:
         return None
     try:
         return tensor.numpy()
-    except RuntimeError:  # inside a torch.func transform a tensor has no storage
-        return None
+    except RuntimeError as problem:
+        if "doesn't have storage" in str(problem):  # a tensor inside a torch.func transform
+            return None
+        raise  # anything else, as numpy's absence, would switch the checks of values off in silence
 
 
 def refuse_vmap(*_: object) -> NoReturn:
@@ -146,12 +148,12 @@ def _check_rows(name: str, numbers: Tensor, features: Tensor) -> None:
         raise ValueError(f"{name} must be on {features.device} like the features, got {describe(numbers)}")
 
 
-def _count_modalities(modalities: Tensor, num_modalities: int | None) -> int:
+def _count_modalities(modalities: Tensor, num_modalities: int | None) -> tuple[int, bool]:
     if num_modalities is not None:
         check_count("num_modalities", num_modalities)
     values = host_values(modalities)
     if values is None or values.size == 0:
-        return num_modalities or 2
+        return num_modalities or 2, values is not None
     least, most = int(values.min()), int(values.max())
     limit = num_modalities or _MOST_MODALITIES
     if least < 0 or most >= limit:
@@ -161,7 +163,7 @@ def _count_modalities(modalities: Tensor, num_modalities: int | None) -> int:
             f"modalities must be numbers from 0 to {limit - 1} (0 visible, 1 infrared), got {wrong}; "
             f"modinv.modalities_from_cameras makes them from camera numbers{more}"
         )
-    return num_modalities or max(2, most + 1)
+    return num_modalities or max(2, most + 1), True
 
 
 def describe(value: object) -> str:

@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from typing_extensions import override
 
 from modinv._checks import check_batch
+from modinv._compat import all_gather_single
 from modinv.groups import Batch
 
 __all__ = ["GlobalBatch", "gather_batch", "sum_over_ranks"]
@@ -77,7 +78,7 @@ def gather_batch(batch: Batch, *, group: dist.ProcessGroup | None = None) -> Bat
     features, labels, modalities = _gather_rows(batch, counts, group)
     rank = dist.get_rank(group)
     pieces = list(torch.split(features, counts))
-    pieces[rank] = torch.as_tensor(_AveragedLater.apply(batch.features, len(counts)))  # type: ignore[no-untyped-call]
+    pieces[rank] = _AveragedLater.apply(batch.features, len(counts))
     return Batch(torch.cat(pieces), labels, modalities)
 
 
@@ -105,7 +106,7 @@ def sum_over_ranks(tensor: Tensor, *, group: dist.ProcessGroup | None = None) ->
     """
     if _number_of_ranks(group) == 1:
         return tensor
-    return torch.as_tensor(_SumOverRanks.apply(tensor, group))  # type: ignore[no-untyped-call]
+    return _SumOverRanks.apply(tensor, group)
 
 
 class GlobalBatch(nn.Module):
@@ -205,7 +206,7 @@ class _SumOverRanks(torch.autograd.Function):
     @staticmethod
     @override
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return torch.as_tensor(_SumOverRanks.apply(gradient, ctx.group)), None  # type: ignore[no-untyped-call]
+        return _SumOverRanks.apply(gradient, ctx.group), None
 
 
 def _name(loss: object) -> str:
@@ -289,8 +290,8 @@ def _packed(tensor: Tensor) -> Tensor:
 
 
 def _all_gather(tensor: Tensor, group: dist.ProcessGroup | None) -> Tensor:
-    """Stack the equally shaped tensors of all ranks, (W, …): the one place that knows what torch calls this."""
+    """Stack the equally shaped tensors of all ranks, (W, …)."""
     ranks = dist.get_world_size(group)
     joined = tensor.new_empty(ranks * len(tensor), *tensor.shape[1:])
-    dist.all_gather_single(joined, tensor, group=group)
+    all_gather_single(joined, tensor, group)
     return joined.view(ranks, *tensor.shape)

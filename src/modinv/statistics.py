@@ -15,13 +15,15 @@ there, and neither autocast nor TF32 can round it.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from modinv import groups
-from modinv._checks import check_batch, host_values, refuse_vmap
+from modinv._checks import check_batch, refuse_vmap
+from modinv._compat import HAS_FP32_PRECISION, WITHOUT_AUTOCAST, check_compiler
 
 __all__ = ["Centered", "Statistics", "diagonal", "full_precision", "lazy", "safe_sqrt", "statistics_of"]
 
@@ -59,10 +61,18 @@ class Statistics:
         modalities: integers (N,).
         num_modalities: M.
         input_eps: relative rounding error of the features as they came, before they were made float32.
+        seen: whether somebody has looked for rows of an unknown modality; they make every loss NaN otherwise.
     """
 
     def __init__(
-        self, features: Tensor, labels: Tensor, modalities: Tensor, num_modalities: int, input_eps: float
+        self,
+        features: Tensor,
+        labels: Tensor,
+        modalities: Tensor,
+        num_modalities: int,
+        *,
+        input_eps: float,
+        seen: bool = False,
     ) -> None:
         self.features = features
         self.labels = labels
@@ -73,7 +83,8 @@ class Statistics:
         self.dtype = torch.float64 if features.device.type != "mps" else torch.float32
         members = groups.membership(modalities, num_modalities)
         self.membership = members.to(self.dtype)  # (N, M): the modality of each row as 0 and 1
-        if host_values(modalities) is None:  # nobody has looked for rows of an unknown modality: make them seen
+        self._seen = seen
+        if not seen:
             self.membership = self.membership.where(members.any(1, keepdim=True), torch.nan)
         self.counts = self.membership.sum(0)  # (M,)
         self.averaging = self.membership / self.counts.clamp(min=1)  # (N, M): averaging.T takes rows to means
@@ -152,7 +163,8 @@ class Statistics:
         return self if self.features.dtype == self.dtype else self._of(self.features.to(self.dtype))
 
     def _of(self, features: Tensor) -> "Statistics":
-        return Statistics(features, self.labels, self.modalities, self.membership.shape[1], self.input_eps)
+        numbers = self.labels, self.modalities, self.membership.shape[1]
+        return Statistics(features, *numbers, input_eps=self.input_eps, seen=self._seen)
 
     @property
     def zero(self) -> Tensor:
@@ -176,18 +188,19 @@ def statistics_of(
     Raises:
         TypeError, ValueError: one sentence that names the argument, when the batch breaks the data contract.
     """
-    num_modalities = check_batch(features, labels, modalities, num_modalities)
+    num_modalities, seen = check_batch(features, labels, modalities, num_modalities)
     # Half-precision sums lose the variance (at offset 100 all of it in bfloat16), so statistics are float32 at least.
     input_eps = torch.finfo(features.dtype).eps
     features = features if features.dtype == torch.float64 else features.float()
-    return Statistics(features, labels, modalities, num_modalities, input_eps)
+    return Statistics(features, labels, modalities, num_modalities, input_eps=input_eps, seen=seen)
 
 
-def full_precision(features: Tensor) -> torch.autocast:
+def full_precision(features: Tensor) -> AbstractContextManager[object]:
     """Switch autocast off for the device of ``features``: a Gram matrix in bfloat16 has no digits left."""
-    has_autocast = isinstance(features, Tensor) and not features.is_meta
-    device_type = features.device.type if has_autocast else "cpu"
-    return torch.autocast(device_type, enabled=False)
+    if torch.compiler.is_compiling():
+        check_compiler()
+    device_type = features.device.type if isinstance(features, Tensor) else "cpu"
+    return nullcontext() if device_type in WITHOUT_AUTOCAST else torch.autocast(device_type, enabled=False)
 
 
 def safe_sqrt(squares: Tensor) -> Tensor:
@@ -216,11 +229,11 @@ def diagonal(matrix: Tensor) -> Tensor:
 
 def _product_type(features: Tensor) -> torch.dtype:
     """Return the type for products over the features: float64 where the user lets float32 products be rounded."""
-    if torch.compiler.is_compiling():
-        # The one such setting that Dynamo reads and guards; torch.set_float32_matmul_precision sets it too.
+    if torch.compiler.is_compiling() or not HAS_FP32_PRECISION:
+        # The one such setting that Dynamo reads and guards; torch.set_float32_matmul_precision moves it in all versions.
         rounded = torch.backends.cuda.matmul.allow_tf32
     else:
-        backend = torch.backends.cuda.matmul if features.is_cuda else torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+        backend = torch.backends.cuda.matmul if features.is_cuda else torch.backends.mkldnn.matmul
         rounded = backend.fp32_precision not in ("none", "ieee")
     return torch.float64 if rounded else features.dtype
 

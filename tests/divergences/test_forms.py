@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from modinv.divergences.layout import lay_out, single_pair
 
 from batches import make_batch
 from modinv import divergences
 from modinv.divergences import FeatureGaussians, Gaussians, SampleGaussians, compare, compare_all, gaussians_of
-from modinv.divergences.layout import lay_out, single_pair
 from modinv.statistics import statistics_of
 
 FORMULAS = {

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import needs
 from batches import degenerate_batches, make_batch
 from modinv import Batch
 
@@ -165,6 +166,7 @@ def test_value_that_overflows_has_a_gradient_that_does_too(loss: nn.Module, coun
         assert bool(value.isfinite()) == bool(gradient.isfinite().all()), (dtype, scale)
 
 
+@needs.compiled_loss
 @pytest.mark.parametrize("name", COMPILED)
 @pytest.mark.parametrize("num_rows", [16, 32, 64, 100])
 def test_compiled_loss_has_the_value_and_gradient_of_the_eager_one(name: str, num_rows: int) -> None:
@@ -226,6 +228,7 @@ def test_loss_is_mapped_by_vmap_rightly_or_refused_in_one_sentence(loss: nn.Modu
         torch.testing.assert_close(values, torch.stack([loss(part, labels, modalities) for part in parts]))
 
 
+@needs.compiled_loss
 @pytest.mark.parametrize("name", COMPILED)
 def test_modality_that_is_not_announced_makes_a_compiled_loss_nan(name: str) -> None:
     loss = LOSSES[name]

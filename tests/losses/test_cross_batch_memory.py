@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import modinv
+import needs
 from batches import degenerate_batches, make_batch
 from modinv import Batch, CrossBatchMemory
 from modinv.divergences import Moments, divergence_between
@@ -398,6 +399,7 @@ def test_cost_in_calls_does_not_depend_on_the_size_and_nothing_waits() -> None:
     assert not records[0].solver_waits
 
 
+@needs.compiled_loss
 @pytest.mark.parametrize("name", ["wasserstein", "jeffreys within", "sum"])
 def test_compiled_without_a_break_while_it_grows_and_when_it_is_full(name: str) -> None:
     memory = CrossBatchMemory(INNER[name], 40)
@@ -414,6 +416,7 @@ def test_compiled_without_a_break_while_it_grows_and_when_it_is_full(name: str) 
     assert len(other.features) == 40
 
 
+@needs.compiled_loss
 def test_compiled_loss_has_the_value_and_gradient_of_the_eager_one_with_a_full_memory() -> None:
     memory = full(INNER["center"], dimension=64, dtype=torch.float32)
     other, batch = copy.deepcopy(memory), make_batch(seed=5, dimension=64, dtype=torch.float32)

@@ -14,7 +14,11 @@ from modinv.losses.gaussian_distribution_consistency import Covariance, Divergen
 from oracles import debiased_consistency
 
 LEVELS: tuple[Level, ...] = get_args(Level)
-FORMS = [(divergence, covariance, level) for (divergence, covariance), level in product(NOISES, LEVELS)]
+FORMS = [
+    (name, covariance, level)
+    for name, divergence in DIVERGENCES.items()
+    for covariance, level in product(divergence.bias, LEVELS)
+]
 every_form = pytest.mark.parametrize(("divergence", "covariance", "level"), FORMS, ids=map("-".join, FORMS))
 DIMENSION = 5
 # Rows of each identity in each modality: every form has the degrees that it needs.

@@ -1,5 +1,6 @@
 """One step down the gradient, in full or in mixed precision: autocast, a scaled loss, a clipped norm."""
 
+import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Literal
@@ -63,10 +64,8 @@ class Descent:
         self.optimizer.zero_grad()
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._scaler.unscale_(self.optimizer)
-        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
-        norm = nn.utils.get_total_norm(gradients)
-        if self.clip_norm is not None:
-            nn.utils.clip_grads_with_norm_(self._parameters, self.clip_norm, norm)
+        most = math.inf if self.clip_norm is None else self.clip_norm
+        norm = nn.utils.clip_grad_norm_(self._parameters, most)
         self._scaler.step(self.optimizer)
         self._scaler.update()
         return norm

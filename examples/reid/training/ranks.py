@@ -1,6 +1,7 @@
 """The processes that torchrun starts: which one this is, and what they agree on."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -90,6 +91,8 @@ def join_ranks(device: str) -> Iterator[Ranks]:
     try:
         yield Ranks(distributed.get_rank(), distributed.get_world_size(), local_rank)
     finally:
+        # Lets gloo drop its last tensors. Before torch 2.8 the next line keeps it from that, and waits for it for ever.
+        time.sleep(0.1)
         distributed.destroy_process_group()
 
 
@@ -107,5 +110,7 @@ def parallel(model: nn.Module, ranks: Ranks) -> nn.Module:
         return model
     synchronize_normalization(model)
     on_gpu = next(model.parameters()).is_cuda
-    # Buffers are equal anyhow: every process computes them from the same sums.
-    return DistributedDataParallel(model, [ranks.local_rank] if on_gpu else None, forward_sync_buffers=False)
+    network = DistributedDataParallel(model, [ranks.local_rank] if on_gpu else None)
+    # Buffers are equal anyhow: every process computes them from the same sums. Said by the name that all versions know.
+    network.broadcast_buffers = False
+    return network

@@ -96,7 +96,7 @@ class WeightedLosses(Loss):
 
     @override
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        super().__setstate__(state)
         self._make_terms = _terms_type(self.losses)
 
     @override

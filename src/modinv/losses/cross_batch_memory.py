@@ -120,7 +120,7 @@ class CrossBatchMemory(Loss):
 
     @override
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)
         changed = fn(self.features)
         if changed.element_size() < 4:  # half precision has lost what the statistics are made of
             changed = self.features.to(changed.device)
@@ -184,7 +184,8 @@ def _joined(statistics: Statistics, batch: Batch, kept: Batch) -> Statistics:
     features = kept.features.where(finite[:, None], batch.features.detach()[places])
     labels, modalities = (old.where(finite, new[places]) for old, new in zip(kept[1:], batch[1:], strict=True))
     joined = Batch(*(torch.cat(both) for both in zip(batch, (features, labels, modalities), strict=True)))
-    return Statistics(*joined, _count(statistics, joined.modalities), statistics.input_eps)
+    count, seen = _count(statistics, joined.modalities)
+    return Statistics(*joined, count, input_eps=statistics.input_eps, seen=seen)
 
 
 def _followed(kept: Batch, batch: Batch, memory_size: int) -> Batch:
@@ -195,10 +196,10 @@ def _followed(kept: Batch, batch: Batch, memory_size: int) -> Batch:
     )
 
 
-def _count(statistics: Statistics, modalities: Tensor) -> int:
-    """Return how many modalities batch and memory have: a batch on the host is read, and the memory with it."""
+def _count(statistics: Statistics, modalities: Tensor) -> tuple[int, bool]:
+    """Return how many modalities batch and memory have, and whether they were read: on the CPU they are."""
     values = host_values(modalities)
-    return max(statistics.membership.shape[1], 0 if values is None else 1 + int(values.max()))
+    return max(statistics.membership.shape[1], 0 if values is None else 1 + int(values.max())), values is not None
 
 
 def _in_backward() -> bool:

@@ -1,0 +1,36 @@
+"""What differs between the versions of torch, from 2.4 on; each part says with which oldest version it can go."""
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+__all__ = ["HAS_FP32_PRECISION", "WITHOUT_AUTOCAST", "all_gather_single", "check_compiler"]
+
+
+def all_gather_single(joined: Tensor, tensor: Tensor, group: dist.ProcessGroup | None) -> None:
+    """Fill ``joined`` with the tensors of all ranks.
+
+    Goes when 2.13 is the oldest, which named it so; the name before that warns from 2.14 on.
+    """
+    gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+    gather(joined, tensor, group=group)
+
+
+# torch.backends.….matmul.fp32_precision, of which 2.9 is the first. Goes when 2.9 is the oldest.
+HAS_FP32_PRECISION = hasattr(torch.backends.mkldnn, "matmul")
+
+# Asked here, since Dynamo cannot ask up to 2.6. "mps" goes when 2.5 is the oldest, which gave it an autocast.
+WITHOUT_AUTOCAST = frozenset(device for device in ("meta", "mps") if not torch.amp.is_autocast_available(device))
+
+
+def check_compiler() -> None:
+    """Say in one sentence that this torch cannot compile a loss, while it does. Goes when 2.6 is the oldest."""
+    if torch.__version__ < "2.6":
+        raise RuntimeError(
+            f"torch.compile of a modinv loss needs torch 2.6 or newer, got {torch.__version__}: upgrade it, "
+            "or keep the loss out of the graph with torch.compiler.disable(loss)"
+        )
+
+
+# Dynamo calls a function with this mark instead of tracing it: so the error is raised. Traced, it is a graph break.
+check_compiler._dynamo_marked_constant = True  # type: ignore[attr-defined]

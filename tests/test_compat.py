@@ -1,0 +1,103 @@
+"""Each difference between the versions of torch, played on the torch that is here."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch import distributed as dist
+from torch.torch_version import TorchVersion
+
+import modinv
+from modinv import _compat
+from modinv._checks import host_values
+from modinv.statistics import statistics_of
+
+
+def filled(joined: Tensor, tensor: Tensor, group: object = None) -> None:
+    joined.copy_(tensor)
+
+
+def refused(*_: Any, **__: Any) -> None:
+    raise AssertionError("this name warns where the other is there")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [{"all_gather_single": filled, "all_gather_into_tensor": refused}, {"all_gather_into_tensor": filled}],
+    ids=["from 2.13 on", "before 2.13"],
+)
+def test_gathering_takes_the_newest_name_that_torch_has(names: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(dist, "all_gather_single", raising=False)
+    for name, collective in names.items():
+        monkeypatch.setattr(dist, name, collective, raising=False)
+    joined = torch.zeros(3)
+    _compat.all_gather_single(joined, torch.ones(3), None)
+    torch.testing.assert_close(joined, torch.ones(3))
+
+
+@pytest.mark.parametrize(("precision", "rounded"), [("highest", False), ("high", True), ("medium", True)])
+@pytest.mark.parametrize(
+    "has_own_setting",
+    [
+        pytest.param(
+            True,
+            marks=pytest.mark.skipif(not _compat.HAS_FP32_PRECISION, reason="the setting is of torch 2.9"),
+            id="from 2.9 on",
+        ),
+        pytest.param(False, id="before 2.9"),
+    ],
+)
+def test_products_are_rounded_where_the_user_allows_it(
+    precision: str, rounded: bool, has_own_setting: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(modinv.statistics, "HAS_FP32_PRECISION", has_own_setting)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        statistics = statistics_of(torch.ones(2, 3), torch.zeros(2).long(), torch.arange(2))
+        assert (statistics.centered.rows.dtype == torch.float64) == rounded
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.parametrize("loss", [modinv.HeteroCenterTripletLoss(), modinv.GaussianDistributionConsistencyLoss()])
+def test_a_loss_takes_a_device_without_autocast(loss: torch.nn.Module) -> None:
+    features = torch.empty(8, 4, device="meta", requires_grad=True)
+    numbers = torch.zeros(8, dtype=torch.long, device="meta")
+    value: Tensor = loss(features, numbers, numbers)
+    (gradient,) = torch.autograd.grad(value, features)
+    assert (value.shape, gradient.shape) == ((), (8, 4))
+
+
+@pytest.mark.parametrize("fullgraph", [True, False])
+def test_compiling_a_loss_with_an_old_torch_ends_in_one_sentence(
+    fullgraph: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "__version__", TorchVersion("2.5.1"))
+    torch.compiler.reset()
+    compiled = torch.compile(modinv.HeteroCenterTripletLoss(), fullgraph=fullgraph, backend="eager")
+    numbers = torch.arange(8) // 4
+    with pytest.raises(RuntimeError, match=r"needs torch 2\.6 or newer, got 2\.5\.1: upgrade it, or keep the loss out"):
+        compiled(torch.rand(8, 4), numbers, 1 - numbers)
+
+
+def test_a_numpy_that_torch_was_not_built_for_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    def numpy(_: Tensor) -> None:
+        raise RuntimeError("Numpy is not available")  # torch 2.2 beside numpy 2
+
+    monkeypatch.setattr(Tensor, "numpy", numpy)
+    with pytest.raises(RuntimeError, match="Numpy is not available"):
+        host_values(torch.arange(3))
+
+
+def test_values_inside_a_transform_are_not_read() -> None:
+    seen: list[object] = []
+    captured = torch.arange(3)
+
+    def total(features: Tensor) -> Tensor:
+        seen.extend(host_values(numbers) for numbers in (features.detach().long(), captured))
+        return features.sum()
+
+    torch.func.grad(total)(torch.ones(3))
+    assert seen == [None, None]
