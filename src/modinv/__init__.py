@@ -1,8 +1,8 @@
 """Losses and modules for cross-modality re-identification.
 
 The rooms, along one corridor: ``groups`` (who belongs together), ``statistics`` (means, distances, one Gram matrix),
-``divergences`` (two Gaussians to one number), ``losses``; and beside it ``modules``, learned layers, ``distributed``, the
-rows of all ranks, and ``diagnostics``, how far apart two modalities are.
+``divergences`` (two Gaussians to one number), ``losses``. Beside it: ``modules`` (learned layers), ``distributed`` (the
+rows of all ranks) and ``diagnostics`` (how far apart two modalities are).
 """
 
 from modinv import diagnostics, distributed, divergences, groups, losses, modules, statistics

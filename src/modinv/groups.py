@@ -80,9 +80,18 @@ class Cells(Protocol):
 
     membership: Tensor  # (N, M): the modality of each row as 0 and 1
     counts: Tensor  # (M,): rows of each modality
-    same_identity: Tensor  # (N, N): which rows show the same identity
-    cell_sizes: Tensor  # (N,): rows in the cell of each row
-    cell_averaging: Tensor  # (N, N): rows to the mean of their cell
+
+    @property
+    def same_identity(self) -> Tensor:
+        """Which rows show the same identity, bool (N, N)."""
+
+    @property
+    def cell_sizes(self) -> Tensor:
+        """Rows in the cell of each row, (N,)."""
+
+    @property
+    def cell_averaging(self) -> Tensor:
+        """The matrix that replaces each row by the mean of its cell, (N, N)."""
 
 
 class Comparisons(NamedTuple):

@@ -230,10 +230,10 @@ def diagonal(matrix: Tensor) -> Tensor:
 def _product_type(features: Tensor) -> torch.dtype:
     """Return the type for products over the features: float64 where the user lets float32 products be rounded."""
     if torch.compiler.is_compiling() or not HAS_FP32_PRECISION:
-        # The one such setting that Dynamo reads and guards; torch.set_float32_matmul_precision moves it in all versions.
+        # What torch.set_float32_matmul_precision moves in all versions, and the one setting that Dynamo guards.
         rounded = torch.backends.cuda.matmul.allow_tf32
     else:
-        backend = torch.backends.cuda.matmul if features.is_cuda else torch.backends.mkldnn.matmul
+        backend = torch.backends.cuda.matmul if features.is_cuda else torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
         rounded = backend.fp32_precision not in ("none", "ieee")
     return torch.float64 if rounded else features.dtype
 

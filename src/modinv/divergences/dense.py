@@ -1,7 +1,8 @@
 """Gaussians with full covariance as small dense matrices: each divergence is its textbook formula there.
 
 Everything that a divergence asks depends on inner products alone. K = min(N, D) coordinates of rows and means, with the
-same inner products, stand for the D features. A covariance is K x K then, plus rho I in the dimensions that no row reaches.
+same inner products, stand for the D features. A covariance is K x K then, and rho I in the dimensions that no row
+reaches.
 """
 
 from abc import abstractmethod

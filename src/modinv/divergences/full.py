@@ -81,10 +81,12 @@ class GramGaussians(DenseGaussians):
 
     @lazy
     def squared_rows(self) -> Tensor:
+        """|z|^2 of each row, (N,)."""
         return diagonal(self._products)
 
     @lazy
     def square_products(self) -> Tensor:
+        """tr Sigma_a Sigma_b of all modalities, (M, M, Q)."""
         weights, belongs = self.compared.weights, self.compared.belongs  # (N, M)
         along = self._products.square() @ weights  # (N, M)
         if belongs is None:
@@ -94,7 +96,8 @@ class GramGaussians(DenseGaussians):
     @override
     def coordinates(self) -> Coordinates:
         num_rows, along = len(self._products), self._along_means
-        squares, averaging, outside = self.squared_rows.detach(), self.compared.cells, self.dimension - num_rows
+        squares, averaging = self.squared_rows.detach(), self.compared.cells
+        outside: Tensor | int = self.dimension - num_rows
         if averaging is None:
             averaging = self._statistics.membership @ self._statistics.averaging.T  # (N, N): to the modality's mean
         else:
@@ -141,10 +144,12 @@ class RowGaussians(DenseGaussians):
 
     @lazy
     def squared_rows(self) -> Tensor:
+        """|z|^2 of each row, (N,)."""
         return self._rows.square().sum(1).to(self._means)
 
     @lazy
     def square_products(self) -> Tensor:
+        """tr Sigma_a Sigma_b of all modalities, (M, M, Q)."""
         covariances = scatter_of(self._rows, self.compared.weights.to(self._rows)).flatten(1)  # (M, D^2)
         return (covariances @ covariances.T)[:, :, None].to(self._means)
 

@@ -127,11 +127,13 @@ class NuclearNorm(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: tuple[Tensor, Tensor]) -> None:
+        """Keep the polar factor."""
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(output[1], inputs[0])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """Return the polar factor, each row times the gradient of its share."""
         return _ScaleOnce.apply(gradients[0][:, None], *ctx.saved_tensors), None
 
 

@@ -32,7 +32,7 @@ class Moments(NamedTuple):
     mean: Tensor  # (D,)
     covariance: Tensor  # (D, D), denominator n - 1
     factor: Tensor | None = None  # (k, D): covariance = factor^T factor
-    count: int | None = None  # rows that it was made of; None: unknown
+    num_rows: int | None = None  # that it was made of; None: unknown
 
 
 def moments_of(samples: Rows | Iterable[Rows], *, chunk_rows: int = 4096) -> Moments:

@@ -46,9 +46,9 @@ def side_of(name: str, side: Moments | Tensor, shrinkage: float) -> Side:
     """Return the Gaussian with full covariance after shrinkage."""
     if isinstance(side, Moments) and side.factor is None:
         return _side_of_covariance(name, side, shrinkage)
-    mean, factor, count = _mean_and_factor(name, side)
+    mean, factor, num_rows = _mean_and_factor(name, side)
     ridge = shrinkage * factor.square().sum() / len(mean)
-    rank = len(factor) if count is None else min(len(factor), count - 1)  # rows around their mean sum to zero
+    rank = len(factor) if num_rows is None else min(len(factor), num_rows - 1)  # rows around their mean sum to zero
     return Side(mean, (1 - shrinkage) ** 0.5 * factor, ridge, rank)
 
 
@@ -70,7 +70,7 @@ def _mean_and_factor(name: str, side: Moments | Tensor) -> tuple[Tensor, Tensor,
             return *centered_factor(double(name, side)), len(side)
         side = moments_of(side)
     assert side.factor is not None
-    return double(name, side.mean), double(name, side.factor), side.count
+    return double(name, side.mean), double(name, side.factor), side.num_rows
 
 
 def _side_of_covariance(name: str, moments: Moments, shrinkage: float) -> Side:
