@@ -1,7 +1,7 @@
 """Symmetric positive definite matrices: inverse, log-determinants and coordinates, from one Cholesky factor each.
 
-No gradient goes through a factor. Those of inverse and log-determinant are in closed form. That of coordinates relies on
-inner products being all that counts, and keeps half of the digits that a Cholesky factor's gradient loses.
+No gradient goes through a factor. Those of inverse and log-determinant are in closed form. That of coordinates relies
+on inner products being all that counts, and keeps half of the digits that a Cholesky factor's gradient loses.
 """
 
 from typing import Any
