@@ -19,6 +19,8 @@ FORMS = [
     for name, divergence in DIVERGENCES.items()
     for covariance, level in product(divergence.bias, LEVELS)
 ]
+# Nothing is taken off the covariance part of "wasserstein" with "full".
+FARTHER = [form for form in FORMS if form[:2] != ("wasserstein", "full")][::3]
 every_form = pytest.mark.parametrize(("divergence", "covariance", "level"), FORMS, ids=map("-".join, FORMS))
 DIMENSION = 5
 # Rows of each identity in each modality: every form has the degrees that it needs.
@@ -101,7 +103,7 @@ def test_mean_over_many_batches_is_the_divergence_of_the_distributions(
     assert abs(error) < 3 * drawn.std() / len(drawn) ** 0.5
 
 
-@pytest.mark.parametrize(("divergence", "covariance", "level"), FORMS[::4], ids=map("-".join, FORMS[::4]))
+@pytest.mark.parametrize(("divergence", "covariance", "level"), FARTHER, ids=map("-".join, FARTHER))
 def test_equal_distributions_are_farther_apart_with_the_noise_than_without(
     divergence: Divergence, covariance: Covariance, level: Level
 ) -> None:

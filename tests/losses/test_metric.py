@@ -131,12 +131,3 @@ def test_hetero_center_triplet_counts_each_center_once() -> None:
     crowd = (labels == labels[0]) & (modalities == modalities[0])
     twice = [torch.cat([part, part[crowd]]) for part in (features, labels, modalities)]
     torch.testing.assert_close(loss(*twice), loss(features, labels, modalities))
-
-
-@pytest.mark.parametrize(
-    ("function", "case"), [(getattr(modinv.losses, c.replace("-", "_").replace(" ", "_")), c) for c in CASES]
-)
-def test_function_and_module_agree(function: Callable[..., Tensor], case: str) -> None:
-    batch = make_batch()
-    options = {"margin": loss.margin} if hasattr(loss := CASES[case][0], "margin") else {}
-    assert torch.equal(function(*batch, **options), loss(*batch))

@@ -30,6 +30,7 @@ class Coordinates(NamedTuple):
     means: Tensor  # (M, R, K): the part of each mean that the basis holds
     beyond: Tensor  # (M, M, R): inner products of what it does not hold
     outside: Tensor | int  # (Q,): dimensions that no row of a comparison reaches
+    floor: Tensor | None = None  # (M, Q): the least rho that keeps covariances definite; None: any
 
 
 class DenseGaussians(Gaussians):
@@ -148,7 +149,8 @@ class DenseGaussians(Gaussians):
 
     def _rho(self, eps: float) -> Tensor:
         squared_means = lengths_of(self.mean_products.detach())  # (M, R)
-        return ridge(self._traces, squared_means, self._alpha, eps, self.dimension)
+        rho = ridge(self._traces, squared_means, self._alpha, eps, self.dimension)  # (M, Q)
+        return rho if self._coordinates.floor is None else rho.maximum(self._coordinates.floor)
 
     def _shrunk(self, rho: Tensor) -> Tensor:
         rows = self._coordinates.rows  # (N, K)

@@ -55,20 +55,23 @@ class GramGaussians(DenseGaussians):
 
     @override
     def traces(self) -> Tensor:
-        weights, squares = self.compared.weights, diagonal(self._products)[:, None]  # (N, M), (N, 1)
-        belongs = self.compared.belongs
-        return weights.T @ squares if belongs is None else (weights * squares).T @ belongs
+        return self._spread(diagonal(self._products))
+
+    def _spread(self, squares: Tensor) -> Tensor:
+        """Add up squared lengths (N,) over the degrees of freedom of each covariance, (M, Q)."""
+        weights, belongs = self.compared.weights, self.compared.belongs  # (N, M)
+        return weights.T @ squares[:, None] if belongs is None else (weights * squares[:, None]).T @ belongs
 
     @override
     def root_traces(self) -> Tensor:
         if self.shrinkage != 0:
             return super().root_traces()
-        norms, belongs = [self._gram[:0, :1]], self.compared.belongs
+        norms, belongs = [], self.compared.belongs
         for a, b in combinations(range(self.compared.weights.shape[1]), 2):
             block, front = self._block(a, b)
             shares, _ = NuclearNorm.apply(block, self.eps)
             norms.append(shares.sum().expand(1, 1) if belongs is None else (shares @ belongs[front])[None])
-        return norms[1] if len(norms) == 2 else torch.cat(norms)
+        return torch.cat(norms) if norms else self._gram[:0, :1]
 
     def _block(self, a: int, b: int) -> tuple[Tensor, Tensor]:
         """Return the products between the scaled rows of two modalities, (N / 2, N), and which rows come first."""
@@ -108,12 +111,15 @@ class GramGaussians(DenseGaussians):
         # a dimension of its own, makes it regular; it is taken off again below.
         offsets = averaging * (averaging @ squares)[:, None]
         # Products that are rounded to eps may miss being positive semidefinite by that much for each row.
-        jitter = max(4 * self.eps, num_rows * torch.finfo(squares.dtype).eps)
+        rounding = num_rows * torch.finfo(squares.dtype).eps
+        jitter = max(4 * self.eps, rounding)
         scale = (squares + offsets.amax(1)).sqrt()
         rows, means = coordinates_of(self._products + offsets, along.flatten(1), scale, jitter)
         means = means.view_as(along).permute(1, 2, 0)  # (M, R, N)
+        # In a cell of equal rows the jitter is all that is left, and rounding it must not make a covariance indefinite.
+        floor = None if self.compared.cells is None else rounding * jitter * self._spread(scale.square())
         beyond = self.mean_products - torch.einsum("mrk,nrk->mnr", means, means)
-        return Coordinates(around(rows, averaging), means, beyond, outside)
+        return Coordinates(around(rows, averaging), means, beyond, outside, floor)
 
 
 class RowGaussians(DenseGaussians):
