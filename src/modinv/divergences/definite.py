@@ -47,7 +47,8 @@ def coordinates_of(products: Tensor, along: Tensor, scale: Tensor, jitter: float
         products: inner products of rows with each other, (N, N).
         along: inner products of rows with other vectors, (N, J).
         scale: how long each row can be, (N,); of a row of length zero nothing is read.
-        jitter: how much longer each row becomes, in a dimension of its own, relative to its scale squared.
+        jitter: how much longer each row becomes, in a dimension of its own, relative to its scale squared; where that
+            leaves an indefinite matrix, eight times sqrt(N) as much.
     """
     rows, columns, _ = _Coordinates.apply(products, along, scale, jitter)
     return rows, columns
@@ -122,8 +123,12 @@ class _Coordinates(torch.autograd.Function):
     def forward(products: Tensor, along: Tensor, scale: Tensor, jitter: float) -> tuple[Tensor, Tensor, Tensor]:
         divisor = scale.where(scale > 0, 1)
         identity = torch.eye(len(scale), dtype=scale.dtype, device=scale.device)
-        correlations = torch.add(products / torch.outer(divisor, divisor), identity, alpha=jitter)
-        factor = torch.linalg.cholesky_ex(correlations).L
+        correlations = products / torch.outer(divisor, divisor)
+        little, much = (
+            torch.linalg.cholesky_ex(torch.add(correlations, identity, alpha=alpha))
+            for alpha in (jitter, 8 * len(scale) ** 0.5 * jitter)
+        )
+        factor = little.L.where(little.info == 0, much.L)
         inverse = _inverse_of(factor) / divisor
         return scale[:, None] * factor, inverse @ along, inverse
 

@@ -148,7 +148,7 @@ class DenseGaussians(Gaussians):
         return self._log_determinant(self._definite, self._ridge)  # (M, Q)
 
     def _rho(self, eps: float) -> Tensor:
-        squared_means = lengths_of(self.mean_products.detach())  # (M, R)
+        squared_means = self.mean_products.detach().diagonal()  # (R, M)
         rho = ridge(self._traces, squared_means, self._alpha, eps, self.dimension)  # (M, Q)
         return rho if self._coordinates.floor is None else rho.maximum(self._coordinates.floor)
 

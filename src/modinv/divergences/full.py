@@ -71,6 +71,8 @@ class GramGaussians(DenseGaussians):
             block, front = self._block(a, b)
             shares, _ = NuclearNorm.apply(block, self.eps)
             norms.append(shares.sum().expand(1, 1) if belongs is None else (shares @ belongs[front])[None])
+        if len(norms) == 1:
+            return norms[0]
         return torch.cat(norms) if norms else self._gram[:0, :1]
 
     def _block(self, a: int, b: int) -> tuple[Tensor, Tensor]:
@@ -99,12 +101,10 @@ class GramGaussians(DenseGaussians):
     @override
     def coordinates(self) -> Coordinates:
         num_rows, along = len(self._products), self._along_means
-        squares, averaging = self.squared_rows.detach(), self.compared.cells
+        squares, averaging = self._gram.detach().diagonal()[:num_rows], self.compared.cells
         outside: Tensor | int = self.dimension - num_rows
         if averaging is None:
             averaging = self._statistics.membership @ self._statistics.averaging.T  # (N, N): to the modality's mean
-        else:
-            squares = diagonal(self._gram.detach())[:num_rows]  # before anything was cancelled
         if self.compared.belongs is not None:
             outside = self.dimension - self.compared.belongs.sum(0)  # (R,)
         # Rows around a mean sum to zero, so their Gram matrix is singular. An offset that all rows of a mean share, in
