@@ -1,29 +1,31 @@
-"""The inverse and the log-determinants of a definite matrix, and their derivatives."""
+"""Definite matrices: inverse, log-determinants, coordinates and scatter, and their derivatives."""
 
+import pytest
 import torch
 from torch import Tensor
 
-from modinv.divergences.definite import Definite, inverse_of_factor
+from modinv.divergences import definite
+from modinv.divergences.definite import Definite, coordinates_of, scatter_of
 
 
-def definite(size: int, seed: int = 0) -> Tensor:
+def make_definite(size: int, seed: int = 0) -> Tensor:
     root = torch.randn(size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     return root @ root.T + torch.eye(size)
 
 
 def symmetric(matrix: Tensor) -> Tensor:
-    return (matrix + matrix.T) / 2  # a perturbed entry has to stay symmetric
+    return (matrix + matrix.mT) / 2  # a perturbed entry has to stay symmetric
 
 
 def test_inverse_is_the_inverse_and_can_be_differentiated_twice() -> None:
-    matrix = definite(5).requires_grad_()
+    matrix = torch.stack([make_definite(4), make_definite(4, seed=1)]).requires_grad_()
     torch.testing.assert_close(Definite(matrix).inverse, torch.linalg.inv(matrix))
     assert torch.autograd.gradcheck(lambda x: Definite(symmetric(x)).inverse, matrix)
     assert torch.autograd.gradgradcheck(lambda x: Definite(symmetric(x)).inverse, matrix)
 
 
 def test_log_pivots_sum_to_log_determinants_of_blocks_and_can_be_differentiated_twice() -> None:
-    matrix = definite(5).requires_grad_()
+    matrix = make_definite(5).requires_grad_()
     blocks = torch.tensor([[1, 1, 1, 0, 0], [0, 0, 0, 1, 1]], dtype=torch.float64)
 
     def log_determinants(x: Tensor) -> Tensor:
@@ -36,5 +38,59 @@ def test_log_pivots_sum_to_log_determinants_of_blocks_and_can_be_differentiated_
 
 
 def test_an_accelerator_gets_the_same_inverse_by_a_triangular_solve() -> None:
-    factor = torch.linalg.cholesky(definite(6))
-    torch.testing.assert_close(inverse_of_factor(factor, on_host=False), inverse_of_factor(factor, on_host=True))
+    factor = torch.linalg.cholesky(make_definite(6))
+    half = definite._inverse_of(factor)
+    torch.testing.assert_close(half.T @ half, torch.cholesky_inverse(factor))
+
+
+def invariant(products: Tensor, along: Tensor) -> Tensor:
+    """Something that reads rows and columns, and does not change when all rows are turned."""
+    rows, columns = coordinates_of(symmetric(products), along, torch.ones(len(products), dtype=torch.float64), 0.0)
+    weights = torch.arange(1.0, len(products) + 1, dtype=torch.float64)
+    matrix = rows.T @ (weights[:, None] * rows)
+    return (columns.T @ matrix @ columns).sum() + (columns.T @ columns).square().sum() + matrix.square().sum()
+
+
+def test_coordinates_have_the_products_and_can_be_differentiated_twice() -> None:
+    products, along = make_definite(4), torch.randn(4, 2, dtype=torch.float64)
+    rows, columns = coordinates_of(products, along, products.diagonal().sqrt(), 0.0)
+    torch.testing.assert_close(rows @ rows.T, products)
+    torch.testing.assert_close(rows @ columns, along)
+    inputs = (products.requires_grad_(), along.requires_grad_())
+    assert torch.autograd.gradcheck(invariant, inputs)
+    assert torch.autograd.gradgradcheck(invariant, inputs)
+
+
+@pytest.mark.parametrize("length", [0.0, 1e-20, 1e10])
+def test_coordinates_take_rows_of_any_length(length: float) -> None:
+    lengths = torch.tensor([1.0, length, 2.0], dtype=torch.float64)
+    directions = torch.linalg.cholesky(make_definite(3))
+    directions = directions / directions.norm(dim=1, keepdim=True)
+    products = lengths[:, None] * (directions @ directions.T) * lengths
+    rows, _ = coordinates_of(products, torch.zeros(3, 1, dtype=torch.float64), lengths, 1e-15)
+    torch.testing.assert_close(rows @ rows.T, products, rtol=1e-12, atol=0)
+
+
+def test_coordinates_of_rows_that_depend_on_each_other_have_a_finite_gradient() -> None:
+    products = torch.ones(5, 5, dtype=torch.float64, requires_grad=True)  # one row, five times
+    rows, columns = coordinates_of(products, products[:, :1], torch.ones(5, dtype=torch.float64), 1e-15)
+    (gradient,) = torch.autograd.grad((rows.square().sum() + columns.square().sum()), products)
+    torch.testing.assert_close(rows @ rows.T, products)
+    assert gradient.isfinite().all()
+
+
+def test_indefinite_products_get_more_jitter() -> None:
+    products = torch.ones(4, 4, dtype=torch.float64) - 1e-6 * torch.diag(
+        torch.tensor([0.0, 0, 0, 1], dtype=torch.float64)
+    )
+    rows, _ = coordinates_of(products, products[:, :1], torch.ones(4, dtype=torch.float64), 1e-7)
+    torch.testing.assert_close(rows @ rows.T, products, rtol=0, atol=1e-5)
+
+
+def test_scatter_is_that_of_each_weight_and_can_be_differentiated_twice() -> None:
+    rows = torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    weights = torch.rand(5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    expected = torch.stack([rows.T @ torch.diag(weight) @ rows for weight in weights.T])
+    torch.testing.assert_close(scatter_of(rows, weights), expected)
+    assert torch.autograd.gradcheck(lambda x: scatter_of(x, weights), rows)
+    assert torch.autograd.gradgradcheck(lambda x: scatter_of(x, weights), rows)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modinv._checks import refuse_vmap
+from modinv._checks import host_values, refuse_vmap
 from modinv.statistics import diagonal, lazy
 
 __all__ = ["Definite", "contrasts", "coordinates_of", "on_diagonal", "scatter_of"]
@@ -48,7 +48,7 @@ def coordinates_of(products: Tensor, along: Tensor, scale: Tensor, jitter: float
         along: inner products of rows with other vectors, (N, J).
         scale: how long each row can be, (N,); of a row of length zero nothing is read.
         jitter: how much longer each row becomes, in a dimension of its own, relative to its scale squared; where that
-            leaves an indefinite matrix, eight times sqrt(N) as much.
+            leaves an indefinite matrix, 8 times as much, or 8 sqrt(N) times.
     """
     rows, columns, _ = _Coordinates.apply(products, along, scale, jitter)
     return rows, columns
@@ -72,7 +72,8 @@ def contrasts(shares: Tensor) -> Tensor:
     """
     identity = torch.eye(len(shares), dtype=shares.dtype, device=shares.device)
     normal = shares.sqrt() + identity[0]
-    return (identity - 2 * torch.outer(normal, normal) / normal.square().sum())[:, 1:]
+    unit = normal / torch.linalg.vector_norm(normal)
+    return torch.addr(identity, unit, unit, alpha=-2)[:, 1:]
 
 
 def on_diagonal(values: Tensor) -> Tensor:
@@ -84,6 +85,16 @@ def _inverse_of(factor: Tensor) -> Tensor:
     """Return the inverses of lower triangular matrices, (…, K, K)."""
     identity = torch.eye(factor.shape[-1], dtype=factor.dtype, device=factor.device)
     return torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False)
+
+
+def _factor_of(correlations: Tensor, identity: Tensor, jitter: float) -> Tensor:
+    """Return the Cholesky factor with the least jitter of three that leaves a definite matrix."""
+    factor, failed = torch.linalg.cholesky_ex(torch.add(correlations, identity, alpha=jitter))
+    if (seen := host_values(failed)) is not None and not seen.any():  # where it can be read for free
+        return factor
+    more, failed_too = torch.linalg.cholesky_ex(torch.add(correlations, identity, alpha=8 * jitter))
+    most = torch.linalg.cholesky_ex(torch.add(correlations, identity, alpha=8 * len(identity) ** 0.5 * jitter)).L
+    return factor.where(failed == 0, more.where(failed_too == 0, most))
 
 
 class _Inverse(torch.autograd.Function):
@@ -123,12 +134,7 @@ class _Coordinates(torch.autograd.Function):
     def forward(products: Tensor, along: Tensor, scale: Tensor, jitter: float) -> tuple[Tensor, Tensor, Tensor]:
         divisor = scale.where(scale > 0, 1)
         identity = torch.eye(len(scale), dtype=scale.dtype, device=scale.device)
-        correlations = products / torch.outer(divisor, divisor)
-        little, much = (
-            torch.linalg.cholesky_ex(torch.add(correlations, identity, alpha=alpha))
-            for alpha in (jitter, 8 * len(scale) ** 0.5 * jitter)
-        )
-        factor = little.L.where(little.info == 0, much.L)
+        factor = _factor_of(products / torch.outer(divisor, divisor), identity, jitter)
         inverse = _inverse_of(factor) / divisor
         return scale[:, None] * factor, inverse @ along, inverse
 

@@ -110,9 +110,13 @@ class DenseGaussians(Gaussians):
         offsets = torch.einsum("mrk,mp->rpk", self._coordinates.means, coefficients)
         beyond = torch.einsum("mnr,mp,nq->rpq", self._coordinates.beyond, coefficients, coefficients)
         inner = offsets @ middle.inverse @ offsets.mT + beyond / rho[:, None, None]  # (R, M - 1, M - 1)
-        identity = torch.eye(inner.shape[1], dtype=inner.dtype, device=inner.device)
         # A comparison that does not count may have no spread at all, and its determinant no digit.
-        between = torch.linalg.slogdet(identity + inner.where((weights > 0)[:, None, None], 0)).logabsdet  # (R,)
+        inner = inner.where((weights > 0)[:, None, None], 0)
+        if inner.shape[1] == 1:
+            between = inner[:, 0, 0].log1p()  # (R,)
+        else:
+            identity = torch.eye(inner.shape[1], dtype=inner.dtype, device=inner.device)
+            between = torch.linalg.slogdet(identity + inner).logabsdet
         return Pooled(between, self._log_determinant(middle, rho) - shares @ self._log_determinants)
 
     @lazy
