@@ -7,6 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# What a page tells the reader to write.
+NOT_THERE = {"NAME", "test_NAME", "center_alignment", "test_center_alignment", "sinkhorn"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -14,6 +16,9 @@ def test_code_blocks_run_in_order(page: Path) -> None:
     namespace: dict[str, object] = {}
     for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL):
         exec(compile(block, str(page), "exec"), namespace)
+    for name, test in namespace.items():
+        if name.startswith("test_") and callable(test):
+            test()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -41,3 +46,10 @@ def test_tests_that_a_page_names_exist(page: Path) -> None:
     tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     for name in re.findall(r"`(test_\w+)`", page.read_text()):
         assert f"def {name}(" in tests, name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_files_that_a_page_names_exist(page: Path) -> None:
+    files = [path.as_posix() for room in ("src", "tests", "examples") for path in (ROOT / room).rglob("*.py")]
+    for name in re.findall(r"`([\w./]+\.py)`", page.read_text()):
+        assert Path(name).stem in NOT_THERE or any(file.endswith(f"/{name}") for file in files), name
