@@ -59,17 +59,17 @@ def _head(draws: int) -> str:
         ("command", f"`{_COMMAND}`"),
     ]
     text = f"""
-        What a batch of few rows reports is not the divergence of the distributions that it was drawn from. Here rows
-        are drawn from Gaussians whose true divergence is known in float64, n rows of each of two modalities, and
-        compared at level `"modality"`. At level `"identity"` n rows of each identity and modality have the same bias,
-        and a standard deviation that shrinks with the root of the number of identities; a memory helps there only as
-        far as the identities of a batch are in it. An entry of a table is bias ± standard deviation of the value that
-        the loss reports, which is divided by D; the bias itself is known to {draws**-0.5:.0%} of that deviation. The
-        *limit* is what a choice would report with infinitely many rows: a shrinkage of 0.1 and a diagonal covariance
-        change what is measured. The memories are a `CrossBatchMemory` with that many earlier rows from the same
-        Gaussians, of both modalities together; *drifting*: the modalities have come closer by {DRIFT:.0%} of a standard
-        deviation in every feature with each batch, and old rows report an old distance. Where there is an inverse, a
-        memory has shrinkage `"oas"` beside it. `debiased` takes nothing off the covariance part of `"wasserstein"`.
+        A batch of few rows does not report the divergence of its distributions. Here rows are drawn from Gaussians
+        whose true divergence is known in float64: n rows of each of two modalities, compared at level `"modality"`. An
+        entry of a table is bias ± standard deviation of the value that the loss reports, which is divided by D. The
+        bias itself is known to {draws**-0.5:.0%} of that deviation. The *limit* is the value for infinitely many rows:
+        a shrinkage of 0.1 and a diagonal covariance change what is measured. `debiased` takes nothing off the
+        covariance part of `"wasserstein"`. A *memory* is a `CrossBatchMemory` with that many earlier rows from the same
+        Gaussians, of both modalities together; where the divergence inverts, with shrinkage `"oas"`. *Drifting*: with
+        each batch the modalities come closer by {DRIFT:.0%} of a standard deviation in every feature, so old rows
+        report an old distance. Level `"identity"` with n rows of each identity and modality has the same bias. Its
+        standard deviation shrinks with the root of the number of identities. A memory helps there only as far as it
+        holds the identities of a batch.
     """
     return chapter("Small batches", text, table(("", "drawn with"), rows), level=1)
 
@@ -81,10 +81,10 @@ def _advice(estimates: list[Estimate]) -> str:
     age = MEMORIES[-1] // (2 * ROWS[0])
     text = f"""
         Where the features move little between batches, wrap the loss in a `CrossBatchMemory` of as many rows as they
-        leave valid. Without one take shrinkage `"oas"` with full covariances, or `"moments"` with `debiased` where the
-        value is to be right on the average over many batches rather than in one. Below, for two different Gaussians and
-        n = {ROWS[0]}, the root mean square error in units of the true value; the oldest of {MEMORIES[-1]} rows is then
-        {age} batches old, and the last line is what the drift makes of that.
+        leave valid. Without a memory, take shrinkage `"oas"` with full covariances. Take `"moments"` with `debiased`
+        where the average over many batches is to be right, and not each one. The table has the root mean square error
+        in units of the true value, for two different Gaussians and n = {ROWS[0]}. There the oldest of {MEMORIES[-1]}
+        rows is {age} batches old. The last line is what the drift makes of that.
     """
     return chapter("Advice", text, table(("error / truth", *(f"`{divergence}`" for divergence in DRAWN)), rows))
 
