@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from modinv._compat import replaced
 from modinv._lazy import lazy
 from modinv.statistics import Statistics
 
@@ -99,7 +100,8 @@ def lay_out(statistics: Statistics, level: str) -> Layout:
         return layout
     identities = (statistics.membership / statistics.cell_sizes[:, None]).sum(0)  # (M,): identities of each modality
     degrees = (statistics.counts - identities).clamp(min=0).round()[:, None]
-    return layout._replace(
+    return replaced(
+        layout,
         covariance_rows=members.expand_as(cell_rows),
         degrees=degrees.expand_as(counts),
         same_covariance=None,

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from modinv._compat import replaced
 from modinv.divergences.formulas import Parts
 from modinv.divergences.gaussians import Gaussians
 from modinv.divergences.layout import Layout, Pairs
@@ -37,7 +38,7 @@ class Noise(NamedTuple):
 
     def comparable(self, layout: Layout) -> Layout:
         """Return the layout without the Gaussians that have too few degrees."""
-        return layout._replace(present=layout.present * (layout.degrees >= self.least_degrees))
+        return replaced(layout, present=layout.present * (layout.degrees >= self.least_degrees))
 
 
 def _moments(gaussians: Gaussians, pairs: Pairs) -> Parts:
