@@ -91,7 +91,3 @@ def test_values_inside_a_transform_are_not_read() -> None:
 
     torch.func.grad(total)(torch.ones(3))
     assert seen == [None, None]
-
-
-def test_a_record_is_replaced_in_the_fields_that_are_named() -> None:
-    assert _compat.replaced(modinv.Batch(*torch.arange(3)), labels=None) == (0, None, 2)

@@ -1,15 +1,12 @@
 """What differs between the versions of torch, from 2.4 on; each part says with which oldest version it can go."""
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
 
-__all__ = ["all_gather_single", "check_compiler", "float32_products_are_rounded", "replaced", "without_autocast"]
-
-Record = TypeVar("Record", bound=NamedTuple)
+__all__ = ["all_gather_single", "check_compiler", "float32_products_are_rounded", "without_autocast"]
 
 
 def all_gather_single(joined: Tensor, tensor: Tensor, group: dist.ProcessGroup | None) -> None:
@@ -56,8 +53,3 @@ def _refuse_old_dynamo() -> None:
 
 # Dynamo calls a function with this mark instead of tracing it: so the error is raised. Traced, it is a graph break.
 _refuse_old_dynamo._dynamo_marked_constant = True  # type: ignore[attr-defined]
-
-
-def replaced(record: Record, **changes: Any) -> Record:
-    """Return a record with some other values. Goes when 2.9 is the oldest: Dynamo traces ``_replace`` then."""
-    return type(record)(*(changes.get(name, getattr(record, name)) for name in record._fields))

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from modinv._compat import replaced
 from modinv._lazy import lazy
 from modinv.statistics import Statistics
 
@@ -100,12 +99,13 @@ def lay_out(statistics: Statistics, level: str) -> Layout:
         return layout
     identities = (statistics.membership / statistics.cell_sizes[:, None]).sum(0)  # (M,): identities of each modality
     degrees = (statistics.counts - identities).clamp(min=0).round()[:, None]
-    return replaced(
-        layout,
+    return Layout(  # written out: Dynamo traces no _replace up to torch 2.6
         covariance_rows=members.expand_as(cell_rows),
         degrees=degrees.expand_as(counts),
-        same_covariance=None,
-        same_comparison=None,
+        present=layout.present,
+        votes=layout.votes,
+        averaging=layout.averaging,
+        cells=layout.cells,
     )
 
 

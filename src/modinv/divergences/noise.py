@@ -22,7 +22,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from modinv._compat import replaced
 from modinv.divergences.formulas import Parts
 from modinv.divergences.gaussians import Gaussians
 from modinv.divergences.layout import Layout, Pairs
@@ -38,7 +37,8 @@ class Noise(NamedTuple):
 
     def comparable(self, layout: Layout) -> Layout:
         """Return the layout without the Gaussians that have too few degrees."""
-        return replaced(layout, present=layout.present * (layout.degrees >= self.least_degrees))
+        rows, degrees, present, *others = layout
+        return Layout(rows, degrees, present * (degrees >= self.least_degrees), *others)
 
 
 def _moments(gaussians: Gaussians, pairs: Pairs) -> Parts:

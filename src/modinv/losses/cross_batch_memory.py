@@ -113,7 +113,8 @@ class CrossBatchMemory(Loss):
         finite = kept.features.isfinite().all(1)  # (k,)
         places = torch.arange(size, device=finite.device) % num_rows  # (k,): the rows that stand in for lost ones
         features = kept.features.where(finite[:, None], batch.features.detach()[places])
-        labels, modalities = (old.where(finite, new[places]) for old, new in zip(kept[1:], batch[1:], strict=True))
+        labels = kept.labels.where(finite, batch.labels[places])
+        modalities = kept.modalities.where(finite, batch.modalities[places])
         joined = Batch(*(torch.cat(both) for both in zip(batch, (features, labels, modalities), strict=True)))
         return Statistics(*joined, _count(statistics, joined.modalities), statistics.resolution)
 
