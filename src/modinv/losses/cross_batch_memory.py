@@ -171,7 +171,7 @@ def _rows_like(kept: Batch, batch: Batch) -> Batch:
             "call reset() where the features change"
         )
     features = kept.features.reshape(len(kept.features), dimension)  # an empty one knows no D
-    return Batch(*(old.to(new) for old, new in zip((features, *kept[1:]), batch, strict=True)))
+    return Batch(*(old.to(new) for old, new in zip((features, kept.labels, kept.modalities), batch, strict=True)))
 
 
 def _joined(statistics: Statistics, batch: Batch, kept: Batch) -> Statistics:
@@ -182,7 +182,8 @@ def _joined(statistics: Statistics, batch: Batch, kept: Batch) -> Statistics:
     finite = kept.features.isfinite().all(1)  # (k,)
     places = torch.arange(size, device=finite.device) % num_rows  # (k,): the rows that stand in for lost ones
     features = kept.features.where(finite[:, None], batch.features.detach()[places])
-    labels, modalities = (old.where(finite, new[places]) for old, new in zip(kept[1:], batch[1:], strict=True))
+    labels = kept.labels.where(finite, batch.labels[places])
+    modalities = kept.modalities.where(finite, batch.modalities[places])
     joined = Batch(*(torch.cat(both) for both in zip(batch, (features, labels, modalities), strict=True)))
     count, seen = _count(statistics, joined.modalities)
     return Statistics(*joined, count, input_eps=statistics.input_eps, seen=seen)
