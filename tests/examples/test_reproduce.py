@@ -18,6 +18,7 @@ import modinv
 import reproduce_sysu
 from examples.tiny_training import content
 from reid.data.reading import Source, describe_source
+from reid.data_sets.sysu import SYSU
 from reid.evaluation.scores import Scores
 from reid.experiments.arguments import methods_of, parse, seeds_of
 from reid.experiments.comparison import difference_table, paired_differences
@@ -135,7 +136,7 @@ def test_regdb_is_trained_and_scored_by_its_protocol(capsys: pytest.CaptureFixtu
     results = stored("smoke-regdb-split3-baseline")
     provenance = results["provenance"]
     assert (provenance["protocol"], provenance["direction"]) == ("RegDB, split 3", "infrared-to-visible")
-    assert (provenance["gallery"], provenance["shots"], provenance["trials"]) == (None, None, 1)
+    assert (provenance["gallery"], provenance["shots"], provenance["trials"]) == ("everything", None, 1)
     assert provenance["options"]["split"] == 3
     assert results["rows"][0]["runs"][0]["mean"]["num_queries"] == 4 * 3
 
@@ -372,7 +373,7 @@ def test_augmentation_by_channels_exchanges_and_grays_a_third_each() -> None:
     "arguments",
     [
         *(["--seeds", "0"], ["--steps", "-1"], ["--method", "best"], ["--methods", "baseline,best"]),
-        *(["--mode", "none"], ["--split", "11"], ["--shots", "5"], ["--precision", "int8"], ["--clip-norm", "0"]),
+        *(["--mode", "none"], ["--split", "11"], ["--shots", "many"], ["--precision", "int8"], ["--clip-norm", "0"]),
         *(["--warmup", "1.5"], ["--private-stages", "5"]),
     ],
 )
@@ -387,10 +388,10 @@ def test_what_changes_no_number_is_not_compared_when_a_run_goes_on() -> None:
         cache=Path("cache"), tensorboard=True, training=settings.training._replace(checkpoint_every=7)
     )
     assert describe(moved, ["baseline"]) == describe(settings, ["baseline"])
-    other = settings._replace(source=settings.source._replace(mode="indoor"))
+    other = settings._replace(source=settings.source._replace(options=SYSU.options._replace(mode="indoor")))
     assert describe(other, ["baseline"]) != describe(settings, ["baseline"])
-    idle = settings._replace(source=settings.source._replace(split=4))  # SYSU-MM01 has none
-    assert describe(idle, ["baseline"]) == describe(settings, ["baseline"])
+    idle = settings_of(parse(["--smoke", "--split", "4"])).source  # SYSU-MM01 has none
+    assert idle == settings_of(parse(["--smoke"])).source
 
 
 def test_parallel_processes_give_the_same_scores(tmp_path: Path) -> None:

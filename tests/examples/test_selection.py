@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from reid.data.dataset import HeldOutSet
-from reid.data.layout import ImageList
+from reid.data_sets.layout import ImageList
+from reid.data_sets.regdb import regdb_trials
 from reid.evaluation.scores import Scores
-from reid.protocols import regdb_trials
 from reid.training import selection
 from reid.training.checkpoint import ResumeError, read_checkpoint
 from reid.training.epochs import Epoch

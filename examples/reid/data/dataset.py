@@ -9,8 +9,8 @@ from torch import Tensor
 
 from reid.data.image_cache import load_cached_images
 from reid.data.images import ImageError, load_images
-from reid.data.layout import ImageList
-from reid.data.listing import Listing
+from reid.data_sets.layout import ImageList
+from reid.data_sets.listing import Listing
 from reid.protocols import Trials
 
 __all__ = ["Dataset", "HeldOutSet", "TrainingSet", "load_dataset"]

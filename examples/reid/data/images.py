@@ -11,8 +11,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from tqdm import tqdm
 
-from reid.data.layout import few
-from reid.data.threads import map_in_threads
+from reid.data_sets.layout import few
+from reid.threads import map_in_threads
 
 __all__ = ["RESAMPLING", "Failure", "ImageError", "decode_images", "load_images"]
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import get_args
 
-from reid.data.reading import DataSetName
+from reid.data_sets import DATA_SETS
+from reid.data_sets.data_set import add_options
 from reid.experiments.presets import AUGMENTATIONS, PRESETS
-from reid.protocols import Direction, GalleryChoice, Mode, Roles
 from reid.training.methods import ABLATION, METHODS
 from reid.training.precision import Precision
 from reid.training.schedule import ScheduleName
@@ -58,16 +58,11 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("data and protocol").add_argument
-    add("--data-set", choices=get_args(DataSetName), default="sysu", help="layout and protocol; default: sysu")
+    add("--data-set", choices=tuple(DATA_SETS), default="sysu", help="layout and protocol; default: sysu")
     add("--data", type=Path, metavar="PATH", help="its folder; default: a synthetic one in its layout")
     add("--size", type=_number_from(16), nargs=2, metavar=("H", "W"), help="of the images; default: 64 32, or 288 144")
     add("--cache", type=Path, metavar="DIR", help="keep decoded images in this folder, not in memory")
-    add("--gallery", choices=get_args(GalleryChoice), default="official", help="of SYSU-MM01; default: official")
-    add("--mode", choices=get_args(Mode), default="all", help="of SYSU-MM01; default: all")
-    add("--shots", type=int, choices=(1, 10), default=1, help="of SYSU-MM01; default: 1")
-    add("--split", type=int, choices=range(1, 11), default=1, metavar="1..10", help="of RegDB; default: 1")
-    add("--direction", choices=get_args(Direction), default=get_args(Direction)[0], help="RegDB, LLCM: who asks")
-    add("--roles", choices=get_args(Roles), default="named", help="of LLCM; see protocols/llcm.py; default: named")
+    add_options(add, *DATA_SETS.values())
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -110,7 +105,7 @@ def _default_name(chosen: argparse.Namespace) -> str:
     label = "smoke" if chosen.smoke else "synthetic" if chosen.data is None else chosen.data.resolve().name
     if chosen.data is None and chosen.data_set != "sysu":
         label += f"-{chosen.data_set}"
-    split = f"-split{chosen.split}" if chosen.data_set == "regdb" else ""
+    split = f"-split{chosen.split}" if "split" in DATA_SETS[chosen.data_set].options._fields else ""
     return f"{label}{split}-{'ablation' if chosen.ablation else '-'.join(methods_of(chosen))}"
 
 

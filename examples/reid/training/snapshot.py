@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reid.data.dataset import HeldOutSet
-from reid.data.layout import ImageList
+from reid.data_sets.layout import ImageList
 from reid.whole_file import write_whole
 
 __all__ = ["Pictured", "choose_pictured", "write_snapshot"]

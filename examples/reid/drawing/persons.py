@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.synthetic.appearance import Camera, Cloth, Person, Values
+from reid.drawing.appearance import Camera, Cloth, Person, Values
 
 __all__ = ["draw_images"]
 
