@@ -35,19 +35,15 @@ class LabelledFeatures(NamedTuple):
 
 
 def read_npz_features(file: Path, labels: Sequence[str]) -> LabelledFeatures:
-    """Read a file of numpy.
+    """Read a file of numpy, in its order.
 
     Args:
         file: with an array ``features`` (N, D) and integers (N,) for each name in `labels`; what else is in it
             is not read.
         labels: of ``identities``, ``cameras``, ``numbers`` and ``modalities``, those that the protocol needs.
 
-    Returns:
-        The features in the order of the file.
-
     Raises:
         OSError, ValueError: one sentence, when there is no such file or something else in it.
-
     """
     needed = ("features", *labels)
     if not file.is_file():
@@ -67,19 +63,7 @@ def read_npz_features(file: Path, labels: Sequence[str]) -> LabelledFeatures:
 
 
 def with_identities(saved: LabelledFeatures, identities: Sequence[int]) -> LabelledFeatures:
-    """Keep the images of some identities.
-
-    Args:
-        saved: features of all.
-        identities: that are kept.
-
-    Returns:
-        The features of these, in the same order.
-
-    Raises:
-        ValueError: when there is no image of them.
-
-    """
+    """Keep the images of some identities, in the same order; none of them is a ValueError."""
     rows = np.flatnonzero(np.isin(saved.identities, identities))
     if len(rows) == 0:
         raise ValueError(f"{saved.files[0]} has no image of the {len(identities)} identities of the test split.")

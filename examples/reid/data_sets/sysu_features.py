@@ -44,8 +44,7 @@ def read_mat_features(folder: Path, name: str, cameras: Sequence[int], identitie
     """Read files ``NAME_cam#.mat`` in which ``feature{id}(i, :)`` is the i-th image of an identity.
 
     Args:
-        folder: of the files.
-        name: in front of ``_cam#.mat``.
+        folder, name: of the files.
         cameras: whose files are read.
         identities: that are kept, from 1.
 
@@ -54,7 +53,6 @@ def read_mat_features(folder: Path, name: str, cameras: Sequence[int], identitie
 
     Raises:
         OSError, ValueError: one sentence, when a file is missing or holds something else.
-
     """
     parts: list[Tensor] = []
     rows: list[tuple[int, int, int]] = []
@@ -75,17 +73,10 @@ def read_mat_features(folder: Path, name: str, cameras: Sequence[int], identitie
 
 
 def read_test_identities(folder: Path) -> tuple[list[int], Path]:
-    """Read the identities of the test split of SYSU-MM01 from ``test_id.mat``, or else from ``test_id.txt``.
-
-    Args:
-        folder: ``exp`` of the data set.
-
-    Returns:
-        The identities, ascending, and the file that told them.
+    """Read the test identities, ascending, and tell from which file: ``test_id.mat``, or else ``test_id.txt``.
 
     Raises:
         OSError, ValueError: one sentence, when there is neither, or something else in it.
-
     """
     matlab, text = folder / "test_id.mat", folder / "test_id.txt"
     if matlab.is_file():

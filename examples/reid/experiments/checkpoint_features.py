@@ -20,19 +20,11 @@ __all__ = ["extract_features"]
 def extract_features(checkpoint: Path, root: Path, data_set: str, *, flip: bool, device: str) -> LabelledFeatures:
     """Embed the test images as the training did, with the network that the checkpoint describes.
 
-    Args:
-        checkpoint: of `reproduce_sysu.py`.
-        root: folder of the data set. Of RegDB, the split is the one that the checkpoint was trained on.
-        data_set: which one it is.
-        flip: whether to average the features of each image and its mirror image.
-        device: where the network runs.
-
-    Returns:
-        The features, on the device, with the labels of the images.
+    Where there are splits, the one that the checkpoint was trained on is taken. `flip` averages the features of each
+    image and its mirror image.
 
     Raises:
         OSError, ValueError: one sentence, when the checkpoint or the data set is not what it should be.
-
     """
     if not checkpoint.is_file():
         raise FileNotFoundError(f"{checkpoint} does not exist; give the .pt file of a training.")

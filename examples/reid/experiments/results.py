@@ -69,17 +69,7 @@ def text_table(rows: Sequence[Row]) -> str:
     """Lay the scores out in aligned columns, in percent.
 
     Each number is the mean over the trials; with several seeds mean ± standard deviation over the seeds
-    (denominator n − 1).
-
-    Args:
-        rows: one per method, in the order of the table.
-
-    Returns:
-        Lines joined by newlines, without a last one.
-
-    Raises:
-        ValueError: for a row without a run or a CMC curve shorter than 20.
-
+    (denominator n − 1). A row without a run, or a CMC curve shorter than 20, is a ValueError.
     """
     cells = _cells(rows)
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -91,15 +81,9 @@ def text_table(rows: Sequence[Row]) -> str:
 def write_results(path: Path, rows: Sequence[Row], provenance: Provenance) -> None:
     """Write every score of every run with its provenance as JSON; a reader never sees half a file.
 
-    Args:
-        path: of the file, replaced when it exists; missing folders are made.
-        rows: one per method.
-        provenance: of all rows alike; seeds and checkpoints stand with the runs.
-
     Raises:
         ValueError: for a score that is not finite, or a row that has no run.
         TypeError: for an option that JSON does not know.
-
     """
     content = {
         "provenance": {**provenance._asdict(), "versions": versions()},
@@ -110,19 +94,7 @@ def write_results(path: Path, rows: Sequence[Row], provenance: Provenance) -> No
 
 
 def write_evaluation(path: Path, trials: Sequence[Scores], provenance: Provenance, table: str) -> None:
-    """Write the scores of one model, or of one for each split, as JSON; a reader never sees half a file.
-
-    Args:
-        path: of the file, replaced when it exists; missing folders are made.
-        trials: the scores; their means stand at the top, with the numbers of queries of one trial.
-        provenance: of all trials alike.
-        table: as it is printed.
-
-    Raises:
-        ValueError: for a score that is not finite, a CMC curve shorter than 20, or when there is no trial.
-        TypeError: for an option that JSON does not know.
-
-    """
+    """Write the scores of one model, or of one for each split, as `write_results` does; their means come first."""
     mean = average(trials)
     queries, valid = (_of_one_trial([getattr(one, name) for one in trials]) for name in Scores._fields[-2:])
     content = {

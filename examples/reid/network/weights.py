@@ -40,17 +40,10 @@ class WeightReport(NamedTuple):
 
 
 def load_imagenet_weights(network: TwoStreamResNet50, path: Path) -> WeightReport:
-    """Fill a network; each private stream gets the file's layers of the same name.
-
-    Args:
-        network: changed in place, as a whole or not at all.
-        path: see `read_weights`.
-
-    Returns:
-        What was loaded, missing and left over.
+    """Fill a network, as a whole or not at all; each private stream gets the file's layers of the same name.
 
     Raises:
-        OSError, ValueError: when the file cannot be read, a layer is missing, or shapes differ.
+        OSError, ValueError: when the file cannot be read (see `read_weights`), a layer is missing, or shapes differ.
     """
     weights = read_weights(path)
     state = network.state_dict()

@@ -30,14 +30,7 @@ _WIDTH: Final = 3
 
 
 def draw_cmc(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw the share of queries whose person is found up to each rank, a line for each method.
-
-    Args:
-        rows: of ``results.json``.
-
-    Returns:
-        The figure.
-    """
+    """Draw the share of queries whose person is found up to each rank, a line for each method of ``results.json``."""
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     axis = figure.subplots()
     for row in rows:
@@ -82,14 +75,7 @@ def draw_training(logs: Mapping[str, Sequence[Mapping[str, str]]]) -> Figure:
 
 
 def draw_space(embeddings: Embeddings) -> Figure:
-    """Draw distances across the modalities, and both modalities on a map, before and after training.
-
-    Args:
-        embeddings: of one model.
-
-    Returns:
-        The figure.
-    """
+    """Draw distances across the modalities, and both modalities on a map, before and after training."""
     figure = Figure(figsize=(9, 8), layout="constrained")
     axes = figure.subplots(2, 2)
     for column, when in enumerate(("before", "after")):

@@ -24,15 +24,7 @@ class Embeddings(NamedTuple):
 
 
 def models_of(folder: Path, suffix: str) -> list[Path]:
-    """List the files that the models left.
-
-    Args:
-        folder: of the run.
-        suffix: ``".csv"`` for the logs, ``".npz"`` for the embeddings.
-
-    Returns:
-        Files ``METHOD-seedN`` in the order of the results table, methods that it does not know last.
-    """
+    """List the files ``METHOD-seedN`` with a suffix in the order of the results table, unknown methods last."""
 
     def place(path: Path) -> tuple[int, str, int]:
         method, seed = path.stem.rsplit("-seed", 1)
@@ -43,13 +35,7 @@ def models_of(folder: Path, suffix: str) -> list[Path]:
 
 
 def read_embeddings(path: Path) -> Embeddings:
-    """Read the embeddings that a model left.
-
-    Args:
-        path: of ``METHOD-seedN.npz``.
-
-    Returns:
-        The embeddings.
+    """Read ``METHOD-seedN.npz``.
 
     Raises:
         OSError, LookupError, EOFError, BadZipFile, ValueError: when the file cannot be read, or is not such a file.

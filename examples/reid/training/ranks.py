@@ -35,14 +35,7 @@ class Ranks(NamedTuple):
         return self.rank == 0
 
     def share(self, value: T | None) -> T:
-        """Give all processes what the first one has; the others wait for it.
-
-        Args:
-            value: of the first process, anything that can be pickled; that of the others is not read.
-
-        Returns:
-            The value of the first process.
-        """
+        """Give all processes what the first one has; theirs is not read."""
         values = [value]
         if self.world_size > 1:
             distributed.broadcast_object_list(values, src=0, device=torch.device("cpu"))
@@ -50,14 +43,7 @@ class Ranks(NamedTuple):
         return values[0]
 
     def any(self, flag: bool) -> bool:
-        """Tell whether one of the processes raised a flag, without waiting for a GPU.
-
-        Args:
-            flag: of this process.
-
-        Returns:
-            The same answer on all of them.
-        """
+        """Tell all processes whether one of them raised a flag, without waiting for a GPU."""
         if self.world_size == 1:
             return flag
         flags = torch.tensor(int(flag))
@@ -70,14 +56,7 @@ ALONE: Final = Ranks()
 
 @contextmanager
 def join_ranks(device: str) -> Iterator[Ranks]:
-    """Join the processes that torchrun has started, for the time of the block.
-
-    Args:
-        device: of the training; each process of a machine takes the GPU of its number.
-
-    Returns:
-        This process among the others; alone where the program was not started by torchrun.
-    """
+    """Join the processes that torchrun has started, for the time of the block; each takes the GPU of its number."""
     if "LOCAL_RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
         return
@@ -94,14 +73,9 @@ def join_ranks(device: str) -> Iterator[Ranks]:
 
 
 def parallel(model: nn.Module, ranks: Ranks) -> nn.Module:
-    """Let a network learn from the rows of all processes.
+    """Return the network to call while training, which learns from the rows of all processes.
 
-    Args:
-        model: on its device; its batch normalisation is made to look at the rows of all processes, in place.
-        ranks: this process among the others.
-
-    Returns:
-        The network to call while training; the model itself where it is alone.
+    The batch normalisation of the model is made to look at all rows, in place. Alone, it is the model itself.
     """
     if ranks.world_size == 1:
         return model

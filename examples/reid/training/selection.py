@@ -49,18 +49,7 @@ class BestModel:
         """Where it was reached."""
 
     def consider(self, epoch: Epoch, network: nn.Module) -> float | None:
-        """Score a network when it is time to.
-
-        Args:
-            epoch: that has ended.
-            network: as it is now.
-
-        Returns:
-            Its mAP; None where it was not scored.
-
-        Raises:
-            NotWrittenError: when the disk is full.
-        """
+        """Score the network when it is time to, and return its mAP; None where it was not scored."""
         if epoch.epoch % self._every and epoch.step < self._steps:
             return None
         images, modalities, trials = self._held_out
@@ -73,14 +62,7 @@ class BestModel:
         return precision
 
     def restore(self, network: nn.Module) -> None:
-        """Put the best weights into a network.
-
-        Args:
-            network: filled in place.
-
-        Raises:
-            ResumeError: when the file is damaged, or of a training with other options.
-        """
+        """Put the best weights into a network; a ResumeError tells that their file does not fit this training."""
         content = read_checkpoint(self.path, "start anew without --resume")
         check_same_options(self.path, content["options"], self._options)  # another run may have the name
         network.load_state_dict(content["model"])
@@ -90,9 +72,5 @@ class BestModel:
         return {"precision": self.precision, "step": self.step}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on with the best score so far.
-
-        Args:
-            state: from `state_dict`.
-        """
+        """Go on with the best score so far."""
         self.precision, self.step = float(state["precision"]), int(state["step"])

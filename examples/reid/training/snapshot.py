@@ -32,17 +32,7 @@ class Pictured(NamedTuple):
 
 
 def choose_pictured(listed: ImageList, root: Path, *, most: int = _MOST, seed: int = 0) -> Pictured:
-    """Choose identities by chance, and take all their images, as long as there is room.
-
-    Args:
-        listed: the test images.
-        root: folder of the data set.
-        most: number of images that is not exceeded, unless the first identity has more.
-        seed: of the choice.
-
-    Returns:
-        The images, in the order of the list.
-    """
+    """Choose identities by chance and take all their images, at most `most` unless the first identity has more."""
     order = np.random.default_rng(seed).permutation(np.unique(listed.identities))
     sizes = np.array([(listed.identities == identity).sum() for identity in order])
     fitting = max(1, int((sizes.cumsum() <= most).sum()))
@@ -52,17 +42,7 @@ def choose_pictured(listed: ImageList, root: Path, *, most: int = _MOST, seed: i
 
 
 def write_snapshot(path: Path, pictured: Pictured, before: Tensor, after: Tensor) -> None:
-    """Write both embeddings with what is known of the images, as a ``.npz`` file.
-
-    Args:
-        path: of the file.
-        pictured: the n images.
-        before: ``(n, D)``, from the network as it was initialised.
-        after: ``(n, D)``, from the trained one.
-
-    Raises:
-        NotWrittenError: when the disk is full.
-    """
+    """Write the embeddings (n, D) of untrained and trained network with what is known of the images, as ``.npz``."""
     memory = io.BytesIO()
     listed = pictured.listed
     np.savez(
