@@ -100,7 +100,7 @@ def conclude(plan: Plan, folder: Path, *, report: bool) -> None:
     rows = rows_of(plan.runs, plan.settings)
     print(f"\n{text_table(rows)}")
     if differences := paired_differences(rows):
-        print(f"\n{difference_table(differences)}")
+        print(f"\n{difference_table(differences, rows[0].method)}")
     if plan.settings.select == "test":
         print(f"\n{TEST_WARNING}")
     print(f"\nwritten to {folder / 'results.json'}")

@@ -437,9 +437,8 @@ def test_differences_are_paired_by_seed_and_have_students_interval() -> None:
     found = {difference.metric: difference for difference in paired_differences(rows)}
     expected = scipy.stats.ttest_rel([100 * x for x in ours], [100 * x for x in theirs])
     interval = expected.confidence_interval(0.95)
-    assert found["mAP"].seeds == (0, 1, 2, 3)
-    assert found["mAP"].mean == pytest.approx(2.25)
-    assert found["mAP"].mean - found["mAP"].half_width == pytest.approx(interval.low)
+    assert found["mAP"].values == pytest.approx((2, 3, -1, 5))
+    assert (found["mAP"].low, found["mAP"].high) == pytest.approx((interval.low, interval.high))
     assert found["mAP"].significant == (expected.pvalue < 0.05)
     assert not found["R1"].significant
 
@@ -449,15 +448,17 @@ def test_difference_is_significant_when_its_interval_leaves_zero_out() -> None:
     better = Row("better", tuple(run_record(seed, 0.3, 0.42 + 0.001 * seed) for seed in range(3)))
     (difference,) = (one for one in paired_differences([baseline, better]) if one.metric == "mAP")
     assert difference.significant
-    assert difference_table([difference]).splitlines() == [
+    assert difference_table([difference], "baseline").splitlines() == [
         "minus baseline          mean ± sd  95 % interval  seeds",
         "better          mAP  +2.10 ± 0.10  +1.85 … +2.35      3",
     ]
 
 
-def test_differences_are_named_after_the_first_row() -> None:
-    rows = [Row(name, tuple(run_record(seed, 0.3, 0.4 + seed / 100) for seed in range(2))) for name in ("one", "two")]
-    assert difference_table(paired_differences(rows)).startswith("minus one ")
+def test_differences_that_do_not_vary_have_an_interval_of_one_point() -> None:
+    rows = [Row(str(value), tuple(run_record(seed, 0.3, value) for seed in range(3))) for value in (0.25, 0.5)]
+    found = {difference.metric: difference for difference in paired_differences(rows)}
+    assert (found["mAP"].low, found["mAP"].high, found["mAP"].significant) == (25, 25, True)
+    assert (found["R1"].low, found["R1"].high, found["R1"].significant) == (0, 0, False)
 
 
 def test_one_common_seed_gives_no_difference() -> None:

@@ -52,7 +52,7 @@ def load_dataset(
     """Read all images of a listing: at 288 x 144 those of SYSU-MM01 are 4.2 GB and 1.3 GB for the test.
 
     Args:
-        listing: from `list_sysu`, `list_regdb` or `list_llcm`.
+        listing: of any data set.
         size: (height, width) to which images are resized.
         cache: folder for decoded images, see `load_cached_images`. Default: none, the images are kept in memory.
         progress: whether to show progress bars.

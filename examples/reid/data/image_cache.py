@@ -38,18 +38,12 @@ def load_cached_images(paths: Sequence[Path], size: tuple[int, int], folder: Pat
     its time since. One that does not is replaced. Caches of other sizes and lists stay until they are deleted.
 
     Args:
-        paths: the N files.
-        size: (height, width) in pixels.
+        paths, size, progress: see `load_images`, which returns the same. Writing into it does not change the cache.
         folder: of the cache files, made where it is missing; 3 N H W bytes are written into it.
-        progress: whether to show a progress bar when images are read.
-
-    Returns:
-        ``(N, 3, H, W)`` of dtype uint8, as `load_images` has it; writing into it does not change the file.
 
     Raises:
-        ImageError: when files are missing or no images; they are counted and the first are named.
+        ImageError, ValueError: as `load_images`.
         OSError: when the disk is full, or the folder cannot be written into.
-        ValueError: when the size is not positive.
     """
     if not paths:
         return load_images(paths, size, progress=progress)

@@ -41,16 +41,7 @@ def list_source(source: Source) -> Listing:
 
 @lru_cache(maxsize=1)
 def read_source(source: Source, size: tuple[int, int], cache: Path | None) -> Dataset:
-    """Read the images of a data set, and with that find out whether they all can be read.
-
-    Args:
-        source: see there.
-        size: (height, width) to which images are resized.
-        cache: folder for the decoded images; None: they stay in memory.
-
-    Returns:
-        The data set; nobody writes into it.
-    """
+    """Read the images of a data set (see `load_dataset`), and so find out whether they all can be read."""
     speaks = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts, the first one
     return load_dataset(list_source(source), size, cache=cache, progress=speaks and sys.stderr.isatty())
 

@@ -76,10 +76,6 @@ _PLACE_STREAM, _CAMERA_STREAM, _SEEN_STREAM = 20, 21, 22
 def read_images(root: Path, part: Part) -> ImageList:
     """List the training images or the test images.
 
-    Args:
-        root: folder of the data set.
-        part: "train" or "test".
-
     Returns:
         The visible images, then the infrared ones, each in the order identity, camera, name of the file; the number
         is the place in this order, inside identity and camera. The camera of a training image is 0 unless its

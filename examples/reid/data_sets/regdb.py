@@ -48,12 +48,7 @@ _PLACE_STREAM, _CAMERA_STREAM, _SPLIT_STREAM = 10, 11, 12
 
 
 def read_images(root: Path, split: int, part: Part) -> ImageList:
-    """List the images of one half of a split, by the paths in the split files.
-
-    Args:
-        root: folder of the data set.
-        split: 1 to 10.
-        part: "train" or "test".
+    """List the images of one half of a split, "train" or "test", by the paths in the split files.
 
     Returns:
         The visible images in the order of their file, then the thermal ones. Identities are the labels of the split
@@ -92,18 +87,10 @@ def list_regdb(root: Path, split: int, direction: Direction, *, validation: int 
 
 
 def regdb_trials(identities: NDArray[np.int64], modalities: NDArray[np.int64], *, direction: Direction) -> Trials:
-    """Make the one trial of a split: everything of one modality against everything of the other.
+    """Make the one trial of a split from its test images: everything of one modality asks everything of the other.
 
-    Args:
-        identities: of the 2 x 2060 test images, shape ``(N,)``, in the order of the split's files.
-        modalities: 0 visible, 1 infrared, shape ``(N,)``.
-        direction: which modality asks, and which answers.
-
-    Returns:
-        One trial; queries and gallery keep the order of the images.
-
-    Raises:
-        ValueError: for an unknown direction, or a modality without an image.
+    Queries and gallery keep the order of the images. An unknown direction, or a modality without an image, is a
+    ValueError.
     """
     asking, answering = roles_of(direction)
     query, gallery = (of_modality(identities, modalities, modality) for modality in (asking, answering))

@@ -180,7 +180,7 @@ def make_synthetic_sysu(
     images_per_camera: int = 10,
     progress: bool = True,
 ) -> Path:
-    """Make a look-alike unless it is there already, whole and with these options.
+    """Make a look-alike unless it is there already, whole and with these options, and return its folder.
 
     A look-alike made with other options is replaced; a folder that is none is never touched.
 
@@ -191,9 +191,6 @@ def make_synthetic_sysu(
         size: (height, width) of the images in pixels.
         images_per_camera: least number of images of an identity under a camera; ten-shot needs 10.
         progress: whether to show a progress bar.
-
-    Returns:
-        `root`.
 
     Raises:
         FileExistsError: when `root` holds something else.

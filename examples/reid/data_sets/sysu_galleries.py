@@ -81,10 +81,7 @@ def sysu_trials(
 
 
 def read_permutation_file(file: Path) -> dict[tuple[int, int], NDArray[np.int64]]:
-    """Read the file `rand_perm_cam.mat` of the data set.
-
-    Args:
-        file: wherever it lies.
+    """Read the file `rand_perm_cam.mat` of the data set, wherever it lies.
 
     Returns:
         For each (camera, identity) that has images, a ``(10, n)`` array: row t is a permutation of the n

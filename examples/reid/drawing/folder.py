@@ -46,12 +46,9 @@ def ensure_folder(root: Path, options: Mapping[str, Any], fill: Callable[[Path],
     A folder made with other options is replaced; one that was not made here is never touched.
 
     Args:
-        root: the folder.
+        root: the folder; it is returned.
         options: everything that its content depends on, JSON values.
         fill: writes the content into an empty folder.
-
-    Returns:
-        `root`.
 
     Raises:
         FileExistsError: when `root` holds something else.

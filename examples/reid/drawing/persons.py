@@ -45,17 +45,9 @@ class _Part(NamedTuple):
 def draw_images(
     person: Person, camera: Camera, count: int, size: tuple[int, int], generator: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Draw images of a person as a camera sees them, each in another pose and light.
+    """Draw images (N, H, W, 3) of a person as a camera sees them, each in another pose and light.
 
-    Args:
-        person: the identity.
-        camera: what photographs.
-        count: number of images N.
-        size: (height, width) in pixels.
-        generator: where the random numbers of pose, light and noise come from.
-
-    Returns:
-        ``(N, H, W, 3)``; the three channels of an infrared image are equal.
+    The generator gives the random numbers of pose, light and noise. The channels of an infrared image are equal.
     """
     pose = _random_pose(person, camera, count, generator)
     frame = _locate(pose, size)

@@ -41,16 +41,9 @@ def run_task(
     batches, so that they can be compared in pairs.
 
     Args:
-        task: method and seed.
-        settings: of all models alike.
+        task, settings: which model.
         folder: for ``METHOD-seedN.pt``, ``.csv`` and ``.npz``, and ``METHOD-seedN-best.pt`` where it is chosen.
-        resume: whether to go on from the checkpoint, where there is one.
-        stop: asked before each step.
-        progress: whether to show bars where there is a terminal.
-        ranks: this process among those that train the model; the first one scores it.
-
-    Returns:
-        The seed, the scores of the trials and the SHA-256 of the weights that were scored.
+        resume, stop, progress, ranks: see `train`; the first process scores the model.
 
     Raises:
         Stopped: when `stop` said so.

@@ -15,8 +15,8 @@ import modinv
 from reid.evaluation.scores import Scores, average
 from reid.whole_file import write_whole
 
-__all__ = ["Provenance", "Row", "Run", "sha256", "text_table", "versions", "write_evaluation"]
-__all__ += ["write_results"]
+__all__ = ["Provenance", "Row", "Run", "aligned", "fractions", "sha256", "text_table", "versions"]
+__all__ += ["write_evaluation", "write_results"]
 
 _RANKS = (1, 5, 10, 20)
 
@@ -71,11 +71,24 @@ def text_table(rows: Sequence[Row]) -> str:
     Each number is the mean over the trials; with several seeds mean ± standard deviation over the seeds
     (denominator n − 1). A row without a run, or a CMC curve shorter than 20, is a ValueError.
     """
-    cells = _cells(rows)
+    head = ["method", *(f"R{rank}" for rank in _RANKS), "mAP", "mINP"]
+    first, *lines = aligned([head, *([row.method, *_numbers(row)] for row in rows)], left=(0,))
+    return "\n".join([first, "-" * max(map(len, [first, *lines])), *lines])
+
+
+def aligned(cells: Sequence[Sequence[str]], left: Sequence[int]) -> list[str]:
+    """Pad the cells of each column to one width, those of some columns at the right, and join them to lines."""
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in cells]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(lines)
+    sides = ["<" if column in left else ">" for column in range(len(widths))]
+    return [
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(line, sides, widths, strict=True)).rstrip()
+        for line in cells
+    ]
+
+
+def fractions(run: Run) -> dict[str, float]:
+    """Name the scores that the table prints."""
+    return _named_fractions(average(run.trials))
 
 
 def write_results(path: Path, rows: Sequence[Row], provenance: Provenance) -> None:
@@ -127,19 +140,13 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _cells(rows: Sequence[Row]) -> list[list[str]]:
-    head = ["method", *(f"R{rank}" for rank in _RANKS), "mAP", "mINP"]
-    return [head, *([row.method, *_numbers(row)] for row in rows)]
-
-
 def _numbers(row: Row) -> list[str]:
     if not row.runs:
         raise ValueError(f"row {row.method!r} has no run, expected at least one trained model.")
-    return [_cell([100 * value for value in seeds]) for seeds in zip(*map(_fractions, row.runs), strict=True)]
-
-
-def _fractions(run: Run) -> list[float]:
-    return list(_named_fractions(average(run.trials)).values())
+    return [
+        _cell([100 * value for value in seeds])
+        for seeds in zip(*(fractions(run).values() for run in row.runs), strict=True)
+    ]
 
 
 def _named_fractions(scores: Scores) -> dict[str, float]:

@@ -42,17 +42,7 @@ def draw_cmc(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def draw_training(logs: Mapping[str, Sequence[Mapping[str, str]]]) -> Figure:
-    """Draw every column of the logs by epoch, a panel each, with a line for each model.
-
-    Args:
-        logs: lines by column, for each model.
-
-    Returns:
-        The figure.
-
-    Raises:
-        ValueError: when there is no line.
-    """
+    """Draw every column of the logs of each model by epoch, a panel each; no line at all is a ValueError."""
     cells = (cell for lines in logs.values() for line in lines for cell in line.items())
     columns = dict.fromkeys(name for name, value in cells if value != "nan")
     names = [name for name in columns if name not in ("epoch", "step", "seconds")]

@@ -37,15 +37,12 @@ _SYNTHETIC: Final = "The images are synthetic, drawn by this example: no number 
 
 
 def write_report(folder: Path, *, dpi: int = 120) -> Path:
-    """Write a page about a run: its scores, its pictures, and how it was made.
+    """Write ``FOLDER/report.html``, a page about a run: its scores, its pictures, and how it was made.
 
     Args:
         folder: of the run: ``results.json``, and ``METHOD-seedN.csv`` and ``.npz`` of each model. What is missing or
             damaged becomes a sentence on the page.
         dpi: pixels per inch of the pictures, default 120.
-
-    Returns:
-        The page, ``FOLDER/report.html``.
 
     Raises:
         OSError: when there is no such folder, or it cannot be written.

@@ -63,7 +63,7 @@ def save_checkpoint(path: Path, state: State, step: int, options: Mapping[str, A
 
 
 def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
-    """Write ``"step"``, ``"options"``, ``"model"``, and more of what `torch.load` takes for weights only, with its hash.
+    """Write ``"step"``, ``"options"``, ``"model"``, and what else `torch.load` takes for weights only.
 
     Raises:
         NotWrittenError: when the disk is full; the last checkpoint stays whole.

@@ -23,9 +23,7 @@ class Flag(Protocol):
 def request_on_interrupt(flag: Flag, *, once: bool = True) -> Iterator[None]:
     """Raise the flag, and no exception, on the first SIGINT inside of the block; a second interrupts at once.
 
-    Args:
-        flag: read by whoever works inside of the block, in this process or in another.
-        once: false where one Ctrl-C arrives twice, from the terminal and from torchrun: no exception then.
+    `once` is false where one Ctrl-C arrives twice, from the terminal and from torchrun: no exception then.
     """
 
     def request(number: int, frame: FrameType | None) -> None:
