@@ -20,6 +20,7 @@ from reid.experiments.arguments import parse
 from reid.experiments.comparison import difference_table, paired_differences
 from reid.experiments.parallel import run_tasks
 from reid.experiments.planning import Plan, RefusedError, prepare, title_of
+from reid.experiments.presets import synthetic_data
 from reid.experiments.results import Row, Run, text_table, write_results
 from reid.experiments.settings import Settings
 from reid.training.checkpoint import ResumeError
@@ -39,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, 2 when something that was asked for cannot be, 130 after Ctrl-C.
     """
     chosen = parse(arguments, __doc__)
+    if chosen.make_data is not None:
+        return make_data(chosen)
     torch.set_num_threads(chosen.threads)
     folder = Path("runs") / chosen.name
     with join_ranks(chosen.device) as ranks:
@@ -55,6 +58,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
         if ranks.first:
             conclude(plan, folder, report=not chosen.no_report)
+    return 0
+
+
+def make_data(chosen: argparse.Namespace) -> int:
+    """Make the synthetic data set alone."""
+    try:
+        print(f"made in {synthetic_data(chosen.data_set, chosen.make_data, smoke=chosen.smoke)}")
+    except (OSError, ValueError) as error:
+        print(f"reproduce_sysu: {error}", file=sys.stderr)
+        return 2
     return 0
 
 
@@ -80,13 +93,7 @@ def reproduce(plan: Plan, chosen: argparse.Namespace, folder: Path, ranks: Ranks
         steps = settings.training.steps
         print(*plan.remarks, f"{len(missing)} of {len(plan.tasks)} models to train, {steps} steps each", sep="\n")
     for task, run in run_tasks(
-        missing,
-        settings,
-        folder,
-        workers=chosen.workers,
-        threads=chosen.threads,
-        resume=chosen.resume,
-        ranks=ranks,
+        missing, settings, folder, workers=chosen.workers, threads=chosen.threads, resume=chosen.resume, ranks=ranks
     ):
         runs[title_of(task.method, settings), task.seed] = run
         if ranks.first:

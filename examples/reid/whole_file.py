@@ -1,15 +1,19 @@
 """Replaces a file at once: a reader, a power cut or a full disk never leaves half of it."""
 
 import errno
+import glob
 import os
 import secrets
 import shutil
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-__all__ = ["NotWrittenError", "write_whole"]
+__all__ = ["NotWrittenError", "remove_leftovers", "write_whole"]
 
+# Who still writes does so every few moments; a file that rests as long was left by a process that was killed.
+_LEFT_AFTER: Final = 3600.0  # seconds
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -21,7 +25,7 @@ def write_whole(path: Path, content: bytes | bytearray | memoryview) -> None:
     """Write bytes aside, wait until the disk has them, and rename.
 
     Every call writes aside under a name of its own, so that processes may write one file: the last one wins. A
-    process that is killed meanwhile leaves ``NAME.….partial``, which nobody reads.
+    process that is killed meanwhile leaves ``NAME.….partial``, which nobody reads and a later call removes.
 
     Args:
         path: of the file, replaced when it exists; missing folders are made. Where it is a symbolic link, the file
@@ -49,7 +53,16 @@ def write_whole(path: Path, content: bytes | bytearray | memoryview) -> None:
         ) from error
 
 
+def remove_leftovers(folder: Path, beginning: str) -> None:
+    """Remove the ``.partial`` files with such names that have rested for an hour."""
+    for partial in folder.glob(f"{glob.escape(beginning)}*.partial"):
+        with suppress(OSError):  # where another process was quicker
+            if time.time() - partial.stat().st_mtime > _LEFT_AFTER:
+                partial.unlink()
+
+
 def _replace(target: Path, content: bytes | bytearray | memoryview) -> None:
+    remove_leftovers(target.parent, f"{target.name}.")
     aside = target.with_name(f"{target.name}.{secrets.token_hex(4)}.partial")
     try:
         with aside.open("xb") as file:

@@ -10,9 +10,7 @@ import hashlib
 import os
 import secrets
 import shutil
-import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -22,13 +20,12 @@ import torch
 from torch import Tensor
 
 from reid.data.images import RESAMPLING, decode_images, load_images
+from reid.whole_file import remove_leftovers
 
 __all__ = ["load_cached_images"]
 
 _VERSION: Final = 2  # count up whenever the file is laid out, or an image decoded, in another way
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-# Who still writes does so every few moments; a file that rests as long was left by a process that was killed.
-_LEFT_AFTER: Final = 3600.0  # seconds
 
 
 def load_cached_images(paths: Sequence[Path], size: tuple[int, int], folder: Path, *, progress: bool = True) -> Tensor:
@@ -83,7 +80,7 @@ def _write(file: Path, paths: Sequence[Path], size: tuple[int, int], fingerprint
     needed = 3 * size[0] * size[1] * len(paths)
     images = decode_images(paths, size, progress=progress)
     file.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(file)
+    remove_leftovers(file.parent, f"{file.stem}-")
     if shutil.disk_usage(file.parent).free < needed:
         raise _full(file.parent, needed)
     aside = file.with_name(f"{file.stem}-{secrets.token_hex(8)}.partial")
@@ -107,10 +104,3 @@ def _full(folder: Path, needed: int) -> OSError:
         f"The image cache needs {needed / 1e9:.2f} GB in {folder}, but {free / 1e9:.2f} GB are free: make room, name "
         "another folder, or do without a cache."
     )
-
-
-def _remove_leftovers(file: Path) -> None:
-    for partial in file.parent.glob(f"{file.stem}-*.partial"):
-        with suppress(FileNotFoundError):  # where its process was quicker
-            if time.time() - partial.stat().st_mtime > _LEFT_AFTER:
-                partial.unlink()

@@ -97,12 +97,10 @@ def _body(person: Person, pose: _Pose, frame: _Frame) -> Iterator[_Part]:
     yield from _arm(person, far * girth * person.shoulders, far * pose.stride * side, frame)
     if person.skirt:
         yield _Part(
-            _trapezoid(frame, person.crotch - 0.1, 0.72, girth * person.hips, girth * person.skirt),
-            person.lower,
+            _trapezoid(frame, person.crotch - 0.1, 0.72, girth * person.hips, girth * person.skirt), person.lower
         )
     yield _Part(
-        _trapezoid(frame, 0.155, person.crotch + 0.02, girth * person.shoulders, girth * person.hips),
-        person.upper,
+        _trapezoid(frame, 0.155, person.crotch + 0.02, girth * person.shoulders, girth * person.hips), person.upper
     )
     yield from _arm(person, near * girth * person.shoulders, near * pose.stride * side, frame)
     if person.bag == "backpack":

@@ -1,8 +1,11 @@
 """One trained and scored model, from a method and a seed; what the rows of the table are made of."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import torch
 
 from reid.data.dataset import Dataset
 from reid.data.reading import list_source, read_source
@@ -20,7 +23,7 @@ from reid.training.randomness import deterministic_algorithms, seed_everything
 from reid.training.ranks import ALONE, Ranks
 from reid.training.recording import Recorder
 from reid.training.selection import BestModel
-from reid.training.snapshot import choose_pictured, write_snapshot
+from reid.training.snapshot import Embeddings, choose_pictured, write_embeddings
 
 __all__ = ["build_network", "load_weights", "run_task"]
 
@@ -60,10 +63,7 @@ def run_task(
 def build_network(settings: Settings, method: Method, num_identities: int) -> TwoStreamNetwork:
     """Build the network of a method, with the parts that it trains, on its device."""
     network = TwoStreamNetwork(
-        num_identities,
-        backbone=settings.backbone,
-        enhance=method.enhance,
-        private_stages=settings.private_stages,
+        num_identities, backbone=settings.backbone, enhance=method.enhance, private_stages=settings.private_stages
     )
     load_weights(network, settings)
     return network.to(settings.device)
@@ -91,10 +91,9 @@ def _train_and_score(
     """Return the run on the first process, nothing on the others."""
     described = {**describe(settings, [task.method]), "seed": task.seed}
     checkpoint = folder / f"{task.name}.pt"
-    pictured = choose_pictured(list_source(settings.source).test.images, settings.source.root)
-    before = (
-        extract_embeddings(network, *pictured.images(data.test), progress=way.progress) if way.ranks.first else None
-    )
+    test, shown = data.test, choose_pictured(data.test.trials.identities)
+    some = (test.images[shown], test.modalities[shown])
+    before = extract_embeddings(network, *some, progress=way.progress) if way.ranks.first else None
     if settings.compile:
         network.compile_shared()
     best = _best_model(folder / f"{task.name}-best.pt", settings, data, described)
@@ -109,12 +108,7 @@ def _train_and_score(
         resume=way.resume,
         stop=way.stop,
         observer=Recorder(
-            network,
-            task.title,
-            folder / task.name,
-            settings.training.steps,
-            best,
-            tensorboard=settings.tensorboard,
+            network, task.title, folder / task.name, settings.training.steps, best, tensorboard=settings.tensorboard
         ),
         title=task.title,
         progress=way.progress,
@@ -124,10 +118,14 @@ def _train_and_score(
         return None
     if best is not None:
         best.restore(network)
-    embeddings = extract_embeddings(network, data.test.images, data.test.modalities, progress=way.progress)
-    write_snapshot(folder / f"{task.name}.npz", pictured, before, embeddings[pictured.rows])
+    embeddings = extract_embeddings(network, test.images, test.modalities, progress=way.progress)
+    labels = (torch.from_numpy(test.trials.identities[shown]), test.modalities[shown])
+    files, root = list_source(settings.source).test.images.paths, settings.source.root
+    paths = tuple(Path(os.path.relpath(files[row], root)).as_posix() for row in shown)
+    after = embeddings[shown].float()
+    write_embeddings(folder / f"{task.name}.npz", Embeddings(before.float(), after, *labels, paths))
     scored = checkpoint if best is None else best.path
-    return Run(task.seed, evaluate_trials(embeddings, data.test.trials), sha256(scored))
+    return Run(task.seed, evaluate_trials(embeddings, test.trials), sha256(scored))
 
 
 def _best_model(path: Path, settings: Settings, data: Dataset, described: dict[str, Any]) -> BestModel | None:

@@ -27,8 +27,7 @@ PRESETS: Final = {
     "small": Preset((64, 32), TrainingOptions()),
     # The field's image size and padding, MPANet's learning rate, about 35 passes over the visible images.
     "resnet50": Preset(
-        (288, 144),
-        TrainingOptions(steps=24_000, learning_rate=3.5e-4, augmentation=Augmentation(padding=10)),
+        (288, 144), TrainingOptions(steps=24_000, learning_rate=3.5e-4, augmentation=Augmentation(padding=10))
     ),
 }
 SMOKE: Final = Preset((32, 16), TrainingOptions(steps=8, identities=4, images=2))

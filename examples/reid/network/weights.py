@@ -19,6 +19,7 @@ __all__ = ["WeightReport", "load_imagenet_weights", "read_weights"]
 _PREFIX: Final = re.compile(r"^(module\.)?(backbone\.|encoder\.|model\.)?")
 _STREAM: Final = re.compile(r"^stem\.branches\.\d+\.")
 _SHOWN: Final = 8
+_DAMAGES: Final = (OSError, RuntimeError, UnpicklingError, EOFError, LookupError, TypeError, AttributeError, ValueError)
 
 
 class WeightReport(NamedTuple):
@@ -118,16 +119,7 @@ def _read_safetensors(path: Path) -> Mapping[str, Any]:
 def _read_pickle(path: Path) -> Mapping[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        OSError,
-        RuntimeError,
-        UnpicklingError,
-        EOFError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        ValueError,
-    ) as error:
+    except _DAMAGES as error:
         raise ValueError(
             f"{path} must hold tensors and nothing else that torch.save wrote ({type(error).__name__}): "
             "save the state dict alone."

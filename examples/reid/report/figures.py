@@ -13,7 +13,7 @@ from torch.nn import functional
 
 import modinv
 from modinv.diagnostics import distance_histograms, modality_gap
-from reid.report.reading import Embeddings
+from reid.training.snapshot import Embeddings
 
 __all__ = ["STYLE", "draw_cmc", "draw_space", "draw_training"]
 

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache, partial
@@ -16,12 +17,13 @@ from matplotlib.figure import Figure
 
 from modinv import INFRARED, VISIBLE
 from reid.report.figures import STYLE, draw_cmc, draw_space, draw_training
-from reid.report.reading import models_of, read_embeddings
 from reid.report.retrievals import draw_retrievals, find_images
+from reid.training.methods import METHODS
+from reid.training.snapshot import read_embeddings
 from reid.training.training_log import read_csv
 from reid.whole_file import write_whole
 
-__all__ = ["write_report"]
+__all__ = ["models_of", "write_report"]
 
 _DAMAGES: Final = (OSError, LookupError, TypeError, AttributeError, ValueError, EOFError, BadZipFile)
 _HEAD: Final = """<!DOCTYPE html>
@@ -56,6 +58,17 @@ def write_report(folder: Path, *, dpi: int = 120) -> Path:
     path = folder / "report.html"
     write_whole(path, page.encode())
     return path
+
+
+def models_of(folder: Path, suffix: str) -> list[Path]:
+    """List the files ``METHOD-seedN`` with a suffix in the order of the results table, unknown methods last."""
+
+    def place(path: Path) -> tuple[int, str, int]:
+        method, seed = path.stem.rsplit("-seed", 1)
+        known = list(METHODS)
+        return known.index(method) if method in METHODS else len(known), method, int(seed)
+
+    return sorted((path for path in folder.iterdir() if re.fullmatch(rf".+-seed\d+\{suffix}", path.name)), key=place)
 
 
 def _sections(folder: Path) -> Iterator[tuple[str, Callable[[], str | Figure]]]:

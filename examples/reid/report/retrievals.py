@@ -13,7 +13,7 @@ from PIL import Image
 from torch.nn import functional
 
 import modinv
-from reid.report.reading import Embeddings
+from reid.training.snapshot import Embeddings
 
 __all__ = ["Retrieval", "draw_retrievals", "find_images", "retrieve"]
 
