@@ -43,14 +43,7 @@ class Scored(NamedTuple):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the script.
-
-    Args:
-        arguments: of the command line, default those of the process.
-
-    Returns:
-        The exit code: 0, or 2 when what was given cannot be scored.
-    """
+    """Run the script, by default with the command line of the process: 0, or 2 when what was given cannot be scored."""
     chosen = parse(arguments, __doc__)
     try:
         torch.zeros(1, device=chosen.device)

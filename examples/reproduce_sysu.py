@@ -31,14 +31,7 @@ from reid.whole_file import NotWrittenError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the script.
-
-    Args:
-        arguments: of the command line, default those of the process.
-
-    Returns:
-        The exit code: 0, 2 when something that was asked for cannot be, 130 after Ctrl-C.
-    """
+    """Run the script: 0, 2 when something that was asked for cannot be, 130 after Ctrl-C."""
     chosen = parse(arguments, __doc__)
     if chosen.make_data is not None:
         return make_data(chosen)

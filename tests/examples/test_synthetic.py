@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from reid.data_sets.sysu import INFRARED_CAMERAS, VISIBLE_CAMERAS, draw_cameras, read_images, read_permutations
+from reid.data_sets.sysu import INFRARED_CAMERAS, VISIBLE_CAMERAS, draw_cameras, read_images
+from reid.data_sets.sysu_galleries import read_permutations
 from reid.drawing import folder as synthetic_folder
 from reid.drawing.appearance import PATTERNS, Camera, Cloth, Person, draw_camera, draw_person, draw_place
 from reid.drawing.folder import FINGERPRINT

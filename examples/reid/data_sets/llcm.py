@@ -21,19 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modinv import INFRARED, VISIBLE
+from reid.data_sets import layout
 from reid.data_sets.data_set import DataSet
-from reid.data_sets.layout import (
-    Entry,
-    ImageList,
-    Layout,
-    check_layout,
-    image_files,
-    is_number,
-    list_images,
-    read_identities,
-    read_labelled_paths,
-    refuse_unread,
-)
+from reid.data_sets.layout import Entry, ImageList, Layout
 from reid.data_sets.listing import Listing, list_parts
 from reid.data_sets.remarks import Counts
 from reid.drawing.appearance import draw_camera, draw_place
@@ -90,11 +80,11 @@ def read_images(root: Path, part: Part) -> ImageList:
         raise ValueError(f"part must be one of {', '.join(get_args(Part))}, but is {part!r}: choose one of these.")
     lists = [f"idx/{part}_{kind}.txt" for kind in _KINDS]
     if part == "train" or (not (root / _TEST).is_file() and all((root / name).is_file() for name in lists)):
-        check_layout(root, _LAYOUT, lists)
+        layout.check_layout(root, _LAYOUT, lists)
         entries = [entry for kind in _KINDS for entry in _listed(root, f"idx/{part}_{kind}.txt", kind)]
     else:
-        check_layout(root, _LAYOUT, [_TEST, *(f"test_{kind}" for kind in _KINDS)])
-        identities = read_identities(root / _TEST)
+        layout.check_layout(root, _LAYOUT, [_TEST, *(f"test_{kind}" for kind in _KINDS)])
+        identities = layout.read_identities(root / _TEST)
         entries = [entry for kind in _KINDS for entry in _in_folders(root / f"test_{kind}", identities, kind)]
     if not entries:
         raise ValueError(
@@ -106,7 +96,7 @@ def read_images(root: Path, part: Part) -> ImageList:
         raise ValueError(
             f"{unknown[0]} must tell its camera by a part of its name such as c06, but does not: rename it."
         )
-    return list_images(_number(entries))
+    return layout.list_images(_number(entries))
 
 
 def list_llcm(root: Path, direction: Direction, roles: Roles = "named", *, validation: int | None = 0) -> Listing:
@@ -214,17 +204,17 @@ def make_synthetic_llcm(
 
 
 def _listed(root: Path, name: str, kind: str) -> Iterator[Entry]:
-    for path, label in read_labelled_paths(root, name):
+    for path, label in layout.read_labelled_paths(root, name):
         yield Entry(path, label, _camera(path.relative_to(root)), 0, _KINDS[kind])
 
 
 def _in_folders(folder: Path, identities: list[int], kind: str) -> Iterator[Entry]:
-    refuse_unread(folder, "cam(era)?", "cam[0-9]{1,2}")
+    layout.refuse_unread(folder, "cam(era)?", "cam[0-9]{1,2}")
     for camera in folder.glob("cam*"):
-        if camera.is_dir() and is_number(camera.name[3:]):
-            refuse_unread(camera, ".*", "[0-9]{4}")
+        if camera.is_dir() and layout.is_number(camera.name[3:]):
+            layout.refuse_unread(camera, ".*", "[0-9]{4}")
             for identity in identities:
-                for path in image_files(camera / f"{identity:04d}"):
+                for path in layout.image_files(camera / f"{identity:04d}"):
                     yield Entry(path, identity, int(camera.name[3:]), 0, _KINDS[kind])
 
 

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modinv import INFRARED, VISIBLE
+from reid.data_sets import layout
 from reid.data_sets.data_set import DataSet
-from reid.data_sets.layout import Entry, ImageList, Layout, check_layout, list_images, read_labelled_paths
+from reid.data_sets.layout import Entry, ImageList, Layout
 from reid.data_sets.listing import Listing, list_parts
 from reid.data_sets.remarks import Counts
 from reid.drawing.appearance import draw_camera, draw_place
@@ -63,8 +64,8 @@ def read_images(root: Path, split: int, part: Part) -> ImageList:
     if part not in get_args(Part):
         raise ValueError(f"part must be one of {', '.join(get_args(Part))}, but is {part!r}: choose one of these.")
     names = {f"idx/{part}_{kind}_{split}.txt": modality for kind, modality in _KINDS.items()}
-    check_layout(root, _LAYOUT, list(names))
-    return list_images(entry for name, modality in names.items() for entry in _entries(root, name, modality))
+    layout.check_layout(root, _LAYOUT, list(names))
+    return layout.list_images(entry for name, modality in names.items() for entry in _entries(root, name, modality))
 
 
 def list_regdb(root: Path, split: int, direction: Direction, *, validation: int | None = 0) -> Listing:
@@ -135,7 +136,7 @@ def make_synthetic_regdb(
 
 def _entries(root: Path, name: str, modality: int) -> Iterator[Entry]:
     numbers: dict[int, int] = {}
-    for path, label in read_labelled_paths(root, name):
+    for path, label in layout.read_labelled_paths(root, name):
         numbers[label] = numbers.get(label, 0) + 1
         yield Entry(path, label, 1 if modality == VISIBLE else 2, numbers[label], modality)
 

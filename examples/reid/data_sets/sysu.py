@@ -18,30 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modinv import INFRARED, VISIBLE
+from reid.data_sets import layout
 from reid.data_sets.data_set import DataSet
 from reid.data_sets.features import LabelledFeatures
-from reid.data_sets.layout import (
-    Entry,
-    ImageList,
-    Layout,
-    check_layout,
-    image_files,
-    is_number,
-    list_images,
-    read_identities,
-    refuse_missing,
-    refuse_unread,
-)
+from reid.data_sets.layout import Entry, ImageList, Layout
 from reid.data_sets.listing import HeldOutList, Listing, hold_out
 from reid.data_sets.remarks import Counts, remarks_of
 from reid.data_sets.sysu_features import SYSU_LABELS, read_sysu_features
 from reid.data_sets.sysu_galleries import (
-    GALLERY_CAMERAS,
-    QUERY_CAMERAS,
+    PERMUTATIONS,
     GalleryChoice,
     Mode,
     Permutations,
+    protocol_files,
     read_permutation_file,
+    read_permutations,
     sysu_trials,
     write_permutation_file,
 )
@@ -50,7 +41,7 @@ from reid.drawing.folder import Cell, check_options, draw_cells, ensure_folder, 
 from reid.protocols import NUM_TRIALS, Trials
 
 __all__ = ["INFRARED_CAMERAS", "SYSU", "VISIBLE_CAMERAS", "Split", "draw_cameras", "list_sysu"]
-__all__ += ["make_synthetic_sysu", "missing_images", "read_images", "read_permutations"]
+__all__ += ["make_synthetic_sysu", "missing_images", "read_images"]
 
 VISIBLE_CAMERAS: Final = (1, 2, 4, 5)
 INFRARED_CAMERAS: Final = (3, 6)
@@ -59,7 +50,6 @@ Split = Literal["train", "val", "trainval", "test"]
 TrainingPart = Literal["train", "trainval"]
 
 _CAMERAS: Final = tuple(sorted(VISIBLE_CAMERAS + INFRARED_CAMERAS))
-_PERMUTATIONS: Final = "rand_perm_cam.mat"
 # Those of the data set are counted in its own rand_perm_cam.mat; trainval is what the field trains on.
 _COUNTS: Final = {
     "SYSU-MM01 train": Counts(296, 20_284, 9_929),
@@ -100,10 +90,10 @@ def read_images(root: Path, split: Split) -> ImageList:
         raise ValueError(f"split must be one of {', '.join(get_args(Split))}, but is {split!r}: choose one of these.")
     lists = [f"exp/{part}_id.txt" for part in ("train", "val", "test")]
     cameras = [f"cam{camera}" for camera in _CAMERAS]
-    check_layout(root, _LAYOUT, [*cameras, *lists])
-    refuse_unread(root, "cam(era)?", "|".join(cameras))
+    layout.check_layout(root, _LAYOUT, [*cameras, *lists])
+    layout.refuse_unread(root, "cam(era)?", "|".join(cameras))
     for camera in cameras:
-        refuse_unread(root / camera, ".*", "[0-9]{4}")
+        layout.refuse_unread(root / camera, ".*", "[0-9]{4}")
     identities = _identities(root, split)
     entries = [entry for identity in identities for entry in _entries(root, identity)]
     if not entries:
@@ -111,7 +101,7 @@ def read_images(root: Path, split: Split) -> ImageList:
             f"No image of the {len(identities)} identities of split {split!r} in {root}: "
             "expected files like cam1/0001/0001.jpg, with four-digit names of folders and files."
         )
-    return list_images(entries)
+    return layout.list_images(entries)
 
 
 def missing_images(root: Path, images: ImageList, split: Split) -> list[Path]:
@@ -127,12 +117,6 @@ def missing_images(root: Path, images: ImageList, split: Split) -> list[Path]:
         for number in range(1, rows.shape[1] + 1)
         if number not in found.get(cell, set())
     ]
-
-
-def read_permutations(root: Path) -> Permutations | None:
-    """Read the permutations of a data set, see `read_permutation_file`; None where it has none."""
-    file = root / "exp" / _PERMUTATIONS
-    return read_permutation_file(file) if file.is_file() else None
 
 
 def list_sysu(
@@ -155,7 +139,7 @@ def list_sysu(
     names: tuple[Split, ...] = (train, "test", "val") if train == "train" else (train, "test")
     parts = {name: read_images(root, name) for name in names}
     missing = [path for name, images in parts.items() for path in missing_images(root, images, name)]
-    refuse_missing(missing, f"exp/{_PERMUTATIONS} counts")
+    layout.refuse_missing(missing, f"exp/{PERMUTATIONS} counts")
     permutations = read_permutations(root) if gallery == "official" else None
 
     def hold(name: Split, *protocol: Any) -> HeldOutList:
@@ -214,7 +198,7 @@ def make_synthetic_sysu(
         for part, chosen in zip(("train", "val", "test", "available"), [*parts, identities], strict=True):
             write_lines(folder / "exp" / f"{part}_id.txt", [",".join(map(str, sorted(chosen.tolist())))])
         permutations = {(cell.number, cell.identity): _permutations(cell, seed) for cell in cells}
-        write_permutation_file(folder / "exp" / _PERMUTATIONS, permutations, total)
+        write_permutation_file(folder / "exp" / PERMUTATIONS, permutations, total)
         draw_cells(cells, seed=seed, size=size, progress=progress)
 
     return ensure_folder(root, {**options, "images_per_camera": images_per_camera}, fill)
@@ -235,14 +219,15 @@ def draw_cameras(seed: int) -> dict[int, Camera]:
 def _entries(root: Path, identity: int) -> Iterator[Entry]:
     for camera in _CAMERAS:
         modality = INFRARED if camera in INFRARED_CAMERAS else VISIBLE
-        files = [file for file in image_files(root / f"cam{camera}" / f"{identity:04d}") if is_number(file.stem)]
-        for file in sorted(files, key=lambda file: (int(file.stem), file.name)):
+        files = layout.image_files(root / f"cam{camera}" / f"{identity:04d}")
+        numbered = [file for file in files if layout.is_number(file.stem)]
+        for file in sorted(numbered, key=lambda file: (int(file.stem), file.name)):
             yield Entry(file, identity, camera, int(file.stem), modality)
 
 
 def _identities(root: Path, split: Split) -> list[int]:
     parts = ("train", "val") if split == "trainval" else (split,)
-    return sorted({identity for part in parts for identity in read_identities(root / "exp" / f"{part}_id.txt")})
+    return sorted({identity for part in parts for identity in layout.read_identities(root / "exp" / f"{part}_id.txt")})
 
 
 def _cells(root: Path, identities: int, images: int, seed: int) -> Iterator[Cell]:
@@ -278,23 +263,8 @@ def _trials(images: ImageList | LabelledFeatures, options: _Options, permutation
 
 
 def _score(images: ImageList | LabelledFeatures, options: _Options, exp: Path | None) -> Trials:
-    files = _protocol_files(options, exp)
+    files = protocol_files(options.gallery, exp)
     return _trials(images, options, read_permutation_file(files[0]) if files else None)
-
-
-def _protocol_files(options: _Options, exp: Path | None) -> tuple[Path, ...]:
-    if options.gallery != "official":
-        return ()
-    if exp is None:
-        raise ValueError(f"--protocol official needs --exp, the folder of {_PERMUTATIONS}; or use --protocol agw.")
-    file = exp / _PERMUTATIONS
-    if not file.is_file():
-        raise FileNotFoundError(f"{file} does not exist; copy it from the data set, or use --protocol agw.")
-    return (file,)
-
-
-def _read_features(path: Path, name: str | None, options: _Options, exp: Path | None) -> LabelledFeatures:
-    return read_sysu_features(path, name, sorted(QUERY_CAMERAS + GALLERY_CAMERAS[options.mode]), exp)
 
 
 SYSU: Final = DataSet(
@@ -313,7 +283,7 @@ SYSU: Final = DataSet(
     smoke={"train": 8, "val": 2, "test": 6, "images_per_camera": 3},
     labels=SYSU_LABELS,
     exp="test_id.mat, and of rand_perm_cam.mat for the official galleries",
-    read_features=_read_features,
-    protocol_files=_protocol_files,
+    read_features=lambda path, name, options, exp: read_sysu_features(path, name, options.mode, exp),
+    protocol_files=lambda options, exp: protocol_files(options.gallery, exp),
     without_exp=_Options("agw"),
 )

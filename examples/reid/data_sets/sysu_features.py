@@ -12,19 +12,20 @@ from torch import Tensor
 
 from reid.data_sets.features import LabelledFeatures, checked_features, read_npz_features, with_identities
 from reid.data_sets.layout import read_identities
+from reid.data_sets.sysu_galleries import GALLERY_CAMERAS, QUERY_CAMERAS, Mode
 
 __all__ = ["SYSU_LABELS", "read_mat_features", "read_sysu_features", "read_test_identities"]
 
 SYSU_LABELS: Final = ("identities", "cameras", "numbers")
 
 
-def read_sysu_features(path: Path, name: str | None, cameras: Sequence[int], exp: Path | None) -> LabelledFeatures:
+def read_sysu_features(path: Path, name: str | None, mode: Mode, exp: Path | None) -> LabelledFeatures:
     """Read features of the test images, or of all images and keep those of the test identities.
 
     Args:
         path: a ``.npz`` file, or a folder with ``NAME.npz`` or ``NAME_cam#.mat``.
         name: of the features in the folder.
-        cameras: whose files are read.
+        mode: tells of which cameras files of MATLAB are read.
         exp: folder with the list of the test identities; files of MATLAB cannot do without.
     """
     file = path / f"{name}.npz" if path.is_dir() else path
@@ -36,7 +37,7 @@ def read_sysu_features(path: Path, name: str | None, cameras: Sequence[int], exp
     if file.is_file() or name is None or not path.is_dir():
         saved = with_identities(read_npz_features(file, SYSU_LABELS), identities)
     else:
-        saved = read_mat_features(path, name, cameras, identities)
+        saved = read_mat_features(path, name, sorted(QUERY_CAMERAS + GALLERY_CAMERAS[mode]), identities)
     return saved._replace(files=(*saved.files, source))
 
 

@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 
 from reid.protocols import NUM_TRIALS, Cells, Rule, Trials, single_shot_gallery, sort_into_cells
 
-__all__ = ["GALLERY_CAMERAS", "QUERY_CAMERAS", "GalleryChoice", "Mode", "Permutations"]
-__all__ += ["read_permutation_file", "sysu_trials", "write_permutation_file"]
+__all__ = ["GALLERY_CAMERAS", "PERMUTATIONS", "QUERY_CAMERAS", "GalleryChoice", "Mode", "Permutations"]
+__all__ += ["protocol_files", "read_permutation_file", "read_permutations", "sysu_trials", "write_permutation_file"]
 
 GalleryChoice = Literal["official", "agw"]
 Mode = Literal["all", "indoor"]
 Permutations = Mapping[tuple[int, int], NDArray[Any]]
 """``(camera, identity)`` → image numbers from 1, shape ``(10, n)``."""
 
+PERMUTATIONS = "rand_perm_cam.mat"
 QUERY_CAMERAS = (3, 6)
 GALLERY_CAMERAS: Mapping[Mode, tuple[int, ...]] = {"all": (1, 2, 4, 5), "indoor": (1, 2)}
 # Cameras 2 and 3 hang in one room, so only queries of camera 3 lose gallery images: all those of camera 2.
@@ -80,6 +81,12 @@ def sysu_trials(
     return Trials((query,) * NUM_TRIALS, galleries, identities, cameras, _RULE)
 
 
+def read_permutations(root: Path) -> Permutations | None:
+    """Read the permutations of a data set, see `read_permutation_file`; None where it has none."""
+    file = root / "exp" / PERMUTATIONS
+    return read_permutation_file(file) if file.is_file() else None
+
+
 def read_permutation_file(file: Path) -> dict[tuple[int, int], NDArray[np.int64]]:
     """Read the file `rand_perm_cam.mat` of the data set, wherever it lies.
 
@@ -108,6 +115,17 @@ def read_permutation_file(file: Path) -> dict[tuple[int, int], NDArray[np.int64]
             f"{file} must hold a cell array 'rand_perm_cam' of six cameras, but does not: "
             "copy the file from the data set again."
         ) from error
+
+
+def protocol_files(gallery: GalleryChoice, exp: Path | None) -> tuple[Path, ...]:
+    """Find the permutations in the folder ``exp``, where the protocol needs them."""
+    if gallery != "official":
+        return ()
+    if exp is None:
+        raise ValueError(f"--protocol official needs --exp, the folder of {PERMUTATIONS}; or use --protocol agw.")
+    if not (file := exp / PERMUTATIONS).is_file():
+        raise FileNotFoundError(f"{file} does not exist; copy it from the data set, or use --protocol agw.")
+    return (file,)
 
 
 def write_permutation_file(file: Path, permutations: Permutations, identities: int) -> None:

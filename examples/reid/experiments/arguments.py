@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import TypeVar, get_args
 
 from reid.data_sets import DATA_SETS
 from reid.data_sets.data_set import add_options
@@ -13,6 +13,8 @@ from reid.training.precision import Precision
 from reid.training.schedule import ScheduleName
 
 __all__ = ["methods_of", "parse", "seeds_of"]
+
+Number = TypeVar("Number", int, float)
 
 
 def parse(arguments: Sequence[str] | None, description: str | None = None) -> argparse.Namespace:
@@ -117,24 +119,18 @@ def _methods(text: str) -> tuple[str, ...]:
 
 
 def _number_from(least: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if int(text) < least:
-            raise argparse.ArgumentTypeError(f"must be at least {least}, got {text}")
-        return int(text)
-
-    return number
+    return lambda text: _checked(int(text), int(text) >= least, f"at least {least}")
 
 
 def _number_above(least: float) -> Callable[[str], float]:
-    def number(text: str) -> float:
-        if not least < float(text) < float("inf"):
-            raise argparse.ArgumentTypeError(f"must be more than {least}, got {text}")
-        return float(text)
-
-    return number
+    return lambda text: _checked(float(text), least < float(text) < float("inf"), f"more than {least}")
 
 
 def _share(text: str) -> float:
-    if not 0 <= float(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a share of the steps from 0 to 1, got {text}")
-    return float(text)
+    return _checked(float(text), 0 <= float(text) < 1, "a share of the steps from 0 to 1")
+
+
+def _checked(number: Number, fits: bool, expected: str) -> Number:
+    if not fits:
+        raise argparse.ArgumentTypeError(f"must be {expected}, got {number}")
+    return number

@@ -19,13 +19,7 @@ __all__ = ["Recorder"]
 class Recorder(Observer):
     """Write each epoch to the terminal, a CSV file and perhaps TensorBoard, and let the best model be chosen.
 
-    Args:
-        network: that is trained.
-        title: how lines call it.
-        stem: of its files; the log is ``FOLDER/NAME.csv`` and ``FOLDER/tensorboard/NAME``.
-        steps: of the whole training.
-        best: who chooses; None: the last epoch is taken.
-        tensorboard: whether TensorBoard is asked for.
+    The log is ``STEM.csv``, beside it ``tensorboard/STEM``. Without `best`, the last epoch is taken.
     """
 
     def __init__(
