@@ -106,19 +106,15 @@ def exp_of(chosen: argparse.Namespace) -> Path | None:
 def provenance_of(chosen: argparse.Namespace, scored: Sequence[Scored], num_trials: int) -> Provenance:
     """Say how the numbers were made."""
     data_set = DATA_SETS[chosen.data_set]
-    options = options_of(chosen, data_set)._asdict()
+    options = options_of(chosen, data_set)
     files = dict.fromkeys(file for one in scored for file in one.files)
     return Provenance(
         dataset=data_set.title,
-        protocol=options.get("gallery", "AGW"),
-        gallery=options.get("gallery", data_set.galleries),
-        mode=options.get("mode"),
-        shots=options.get("shots"),
+        protocol=getattr(options, "gallery", "AGW"),
+        **data_set.describe(options),
         metric=chosen.metric,
         normalisation="L2" if chosen.metric == "cosine" else "none",
         options={"device": chosen.device},
-        direction=options.get("direction", "infrared-to-visible"),
-        roles=options.get("roles"),
         trials=num_trials,
         cmc=scored[0].rule,
         flip=chosen.flip if chosen.checkpoint else None,

@@ -17,7 +17,8 @@ import torch
 import modinv
 import reproduce_sysu
 from examples.tiny_training import content
-from reid.data.reading import Source, describe_source
+from reid.data.reading import Source, describe_source, list_source
+from reid.data_sets import DATA_SETS
 from reid.data_sets.sysu import SYSU
 from reid.evaluation.scores import Scores
 from reid.experiments.arguments import methods_of, parse, seeds_of
@@ -77,6 +78,24 @@ def test_smoke_run_prints_the_table_that_it_writes_and_leaves_a_report(capsys: p
     assert [run["num_trials"] for run in row["runs"]] == [10]
     assert "report in runs/smoke-full/report.html" in printed
     assert Path("runs/smoke-full/report.html").is_file()
+
+
+@pytest.mark.parametrize("name", DATA_SETS)
+def test_synthetic_data_can_be_made_alone(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["--data-set", name, "--smoke", "--make-data", str(tmp_path / "made")]
+    assert reproduce_sysu.main(command) == 0
+    assert capsys.readouterr().out == f"made in {tmp_path / 'made'}\n"
+    source = settings_of(parse([*command[:3], "--data", str(tmp_path / "made")])).source
+    assert list_source(source).train.paths
+    assert not list(tmp_path.glob("runs"))
+
+
+def test_folder_that_holds_something_else_is_not_replaced_by_synthetic_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.txt").touch()
+    assert reproduce_sysu.main(["--smoke", "--make-data", str(tmp_path)]) == 2
+    assert "holds something else already" in capsys.readouterr().err
 
 
 def test_report_that_cannot_be_made_does_not_fail_the_run(

@@ -58,8 +58,7 @@ def load_dataset(
         progress: whether to show progress bars.
 
     Raises:
-        ImageError: when files of any part are missing or no images; they are counted and the first are named.
-        OSError: when the cache cannot be written.
+        ImageError, OSError: as `load_cached_images`, for the images of all parts at once.
     """
     parts = [listing.train, listing.test.images] + ([listing.validation.images] if listing.validation else [])
     images = _load(parts, size, cache, progress)

@@ -45,6 +45,12 @@ class DataSet(NamedTuple):
     without_exp: Any = None
     """Options of a protocol that needs no ``exp``, where the default one does."""
 
+    def describe(self, options: Any) -> dict[str, Any]:
+        """Name what provenances tell of a protocol; None where it knows no such thing."""
+        told = {name: getattr(options, name, None) for name in ("mode", "shots", "roles")}
+        told["gallery"] = getattr(options, "gallery", self.galleries)
+        return {**told, "direction": getattr(options, "direction", "infrared-to-visible")}
+
 
 def add_options(
     add: Callable[..., Any], *data_sets: DataSet, without: str = "", aliases: Mapping[str, str] = {}

@@ -178,13 +178,8 @@ def make_synthetic_llcm(
 ) -> Path:
     """Make a small look-alike unless it is there already; see `make_synthetic_sysu`.
 
-    Nine places have a visible and an infrared camera each; as in LLCM, place 3 has no infrared one.
-
-    Args:
-        root: folder of the data set.
-        train, test: numbers of identities; the real one has 713 and 351.
-        seed, size, progress: as there.
-        images_per_camera: images of an identity under each of the cameras that see it.
+    Nine places have a visible and an infrared camera each; as in LLCM, place 3 has no infrared one. Three cameras of
+    each kind see an identity.
     """
     check_options(size, seed, least=1, train=train, test=test, images_per_camera=images_per_camera)
     options = {"train": train, "test": test, "seed": seed, "size": size, "images_per_camera": images_per_camera}

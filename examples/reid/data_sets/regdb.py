@@ -69,14 +69,10 @@ def read_images(root: Path, split: int, part: Part) -> ImageList:
 
 
 def list_regdb(root: Path, split: int, direction: Direction, *, validation: int | None = 0) -> Listing:
-    """List a split with its trial.
+    """List a split, from 1 to 10, with its trial.
 
-    Args:
-        root: folder of the data set.
-        split: 1 to 10.
-        direction: which modality asks.
-        validation: number of training identities to validate on instead; RegDB has none of its own. None: one in
-            five. Default: 0.
+    Some training identities are held out to validate on, since RegDB has no others: `validation` is their number, None
+    one in five.
     """
     lists: dict[str, ImageList] = {f"RegDB {part}": read_images(root, split, part) for part in get_args(Part)}
     return list_parts(
@@ -110,13 +106,8 @@ def make_synthetic_regdb(
 ) -> Path:
     """Make a small look-alike unless it is there already; see `make_synthetic_sysu`.
 
-    Infrared is thermal in RegDB and drawn as near-infrared here: enough to try a layout and a protocol with.
-
-    Args:
-        root: folder of the data set.
-        train, test: numbers of identities of each split; the real one has 206 and 206.
-        seed, size, progress: as there.
-        images: of each identity in each modality.
+    Each split has `train` and `test` identities, each identity so many images in either modality. Infrared is thermal
+    in RegDB and drawn as near-infrared here: enough to try a layout and a protocol with.
     """
     check_options(size, seed, least=1, train=train, test=test, images=images)
     options = {"train": train, "test": test, "seed": seed, "size": size, "images": images}

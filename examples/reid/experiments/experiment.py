@@ -73,7 +73,7 @@ def run_task(
             described=described,
             resume=resume,
             stop=stop,
-            observer=Recorder(network, task.title, stem, steps, best, tensorboard=settings.tensorboard),
+            observer=Recorder(network, task.title, stem, steps, best, settings.tensorboard),
             title=task.title,
             progress=progress,
             ranks=ranks,

@@ -127,20 +127,16 @@ def _check_weights(settings: Settings) -> tuple[str, ...]:
 
 def _provenance(settings: Settings, chosen: argparse.Namespace, options: Mapping[str, Any], ranks: Ranks) -> Provenance:
     source, trials = settings.source, list_source(settings.source).test.trials
-    data_set, protocol = DATA_SETS[source.data_set], source.options._asdict()
+    data_set, split = DATA_SETS[source.data_set], getattr(source.options, "split", None)
     warning = {"warning": TEST_WARNING} if settings.select == "test" else {}
     process = {"threads": chosen.threads, "processes": ranks.world_size, "synthetic": chosen.data is None}
     return Provenance(
         dataset=source.root.as_posix() if chosen.data else "synthetic",
-        protocol=data_set.title + (f", split {protocol['split']}" if "split" in protocol else ""),
-        gallery=protocol.get("gallery", data_set.galleries),
-        mode=protocol.get("mode"),
-        shots=protocol.get("shots"),
+        protocol=data_set.title + (f", split {split}" if split else ""),
+        **data_set.describe(source.options),
         metric="cosine",
         normalisation="L2",
         options={**options, "data": source.root.as_posix(), **process, **warning},
-        direction=protocol.get("direction", "infrared-to-visible"),
-        roles=protocol.get("roles"),
         trials=len(trials.galleries),
         cmc=trials.rule.level,
     )

@@ -41,13 +41,8 @@ _SYNTHETIC: Final = "The images are synthetic, drawn by this example: no number 
 def write_report(folder: Path, *, dpi: int = 120) -> Path:
     """Write ``FOLDER/report.html``, a page about a run: its scores, its pictures, and how it was made.
 
-    Args:
-        folder: of the run: ``results.json``, and ``METHOD-seedN.csv`` and ``.npz`` of each model. What is missing or
-            damaged becomes a sentence on the page.
-        dpi: pixels per inch of the pictures, default 120.
-
-    Raises:
-        OSError: when there is no such folder, or it cannot be written.
+    The folder holds ``results.json``, and ``METHOD-seedN.csv`` and ``.npz`` of each model. What is missing or damaged
+    becomes a sentence on the page. No such folder, or one that cannot be written into, is an OSError.
     """
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} must be the folder of a run, such as runs/NAME, and is no folder.")
