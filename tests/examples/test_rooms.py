@@ -60,7 +60,7 @@ def test_data_set_of_ones_own_is_trained_on_by_its_record_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(DATA_SETS, "mine", REGDB._replace(title="Mine"))  # type: ignore[arg-type]
+    monkeypatch.setitem(DATA_SETS, "mine", REGDB._replace(title="Mine"))
     command = ["--data-set", "mine", "--smoke", "--no-report", "--steps", "2", "--method", "baseline", "--split", "2"]
     assert reproduce_sysu.main(command) == 0
     checkpoint = tmp_path / "runs" / "smoke-mine-split2-baseline" / "baseline-seed0.pt"

@@ -19,7 +19,9 @@ Number = TypeVar("Number", int, float)
 
 def parse(arguments: Sequence[str] | None, description: str | None = None) -> argparse.Namespace:
     """Read the command line, by default that of the process; `name` is always set."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "reproduce_sysu", "%(prog)s [OPTION ...]", description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     for add_group in (_add_data, _add_method, _add_training, _add_selection, _add_machine, _add_output):
         add_group(parser)
     chosen = parser.parse_args(arguments)
@@ -44,8 +46,8 @@ def seeds_of(chosen: argparse.Namespace) -> range:
 def _add_data(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("what to train on").add_argument
     add("--data-set", choices=tuple(DATA_SETS), default="sysu", help="layout and protocol; default: sysu")
-    add("--data", type=Path, metavar="PATH", help="its folder; default: a synthetic one in its layout")
-    add("--make-data", type=Path, metavar="PATH", help="make the synthetic one in this folder, and end")
+    add("--data", type=Path, metavar="PATH", help="folder of the data set; default: a synthetic one")
+    add("--make-data", type=Path, metavar="PATH", help="only make the synthetic one, in this folder")
     add("--smoke", action="store_true", help="tiny data and a few steps, to see that everything runs")
     add("--size", type=_number_from(16), nargs=2, metavar=("H", "W"), help="of the images; default: 64 32, or 288 144")
     add("--cache", type=Path, metavar="DIR", help="keep decoded images in this folder, not in memory")
@@ -86,7 +88,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
 
 def _add_machine(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("on which machine").add_argument
-    add("--device", default="cpu", help="as torch calls it; default: cpu")
+    add("--device", default="cpu", help="cpu (default), cuda, …")
     add("--precision", choices=get_args(Precision), help="default: float32")
     add("--compile", action="store_true", help="let torch compile the shared part")
     add("--deterministic", action="store_true", help="the same bits every time on a GPU too")

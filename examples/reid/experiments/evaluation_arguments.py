@@ -38,7 +38,7 @@ def parse(arguments: Sequence[str] | None, description: str | None = None) -> ar
 
 def _add_options(parser: argparse.ArgumentParser, data_set: DataSet) -> None:
     add = parser.add_argument_group("what is scored").add_argument
-    add("--features", type=Path, nargs="+", metavar="PATH", help=".npz files, or the folder of NAME_cam#.mat")
+    add("--features", type=Path, nargs="+", metavar="PATH", help=".npz files, or the folder that holds them")
     add("--name", metavar="NAME", help="of the features in that folder")
     add("--checkpoint", type=Path, nargs="+", metavar="FILE", help="of a training of the example, with --data")
     add("--data", type=Path, metavar="DIR", help="folder of the data set, to extract features with --checkpoint")
@@ -55,7 +55,7 @@ def _add_options(parser: argparse.ArgumentParser, data_set: DataSet) -> None:
     for option, name, kind in (("--k1", "k1", int), ("--k2", "k2", int), ("--lambda", "weight", float)):
         value = getattr(constants, name)
         add(option, dest=name, type=kind, default=value, metavar="X", help=f"of --rerank; default: {value}")
-    add("--device", default="cpu", help="as torch calls it; default: cpu")
+    add("--device", default="cpu", help="cpu (default), cuda, …")
     add = parser.add_argument_group("what is written").add_argument
     add("--json", type=Path, metavar="FILE", help="the scores with their provenance; default: nothing")
 

@@ -1,22 +1,16 @@
 """Turns the first Ctrl-C into a request, which a training obeys between two steps."""
 
+import multiprocessing.synchronize
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Protocol
 
 __all__ = ["Flag", "request_on_interrupt"]
 
 
-class Flag(Protocol):
-    """An event of `threading` or of `multiprocessing`."""
-
-    def set(self) -> None:
-        """Raise the flag."""
-
-    def is_set(self) -> bool:
-        """Tell whether it was raised."""
+Flag = threading.Event | multiprocessing.synchronize.Event
 
 
 @contextmanager
