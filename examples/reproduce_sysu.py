@@ -65,7 +65,7 @@ def make_data(chosen: argparse.Namespace) -> int:
 
 
 def plan_in_order(chosen: argparse.Namespace, folder: Path, ranks: Ranks) -> Plan:
-    """Let the first process make and check the data, then the others; what it refuses, all refuse."""
+    """Make and check the data in the first process, then in the others; all refuse what the first one refuses."""
     problem = ""
     if ranks.first:
         try:

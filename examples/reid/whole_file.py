@@ -25,7 +25,7 @@ def write_whole(path: Path, content: bytes | bytearray | memoryview) -> None:
     """Write bytes aside, wait until the disk has them, and rename.
 
     Every call writes aside under a name of its own, so that processes may write one file: the last one wins. A
-    process that is killed meanwhile leaves ``NAME.….partial``, which nobody reads and a later call removes.
+    process that is killed meanwhile leaves ``NAME.….partial``, which a later call removes.
 
     Args:
         path: of the file, replaced when it exists; missing folders are made. Where it is a symbolic link, the file

@@ -28,7 +28,7 @@ class Source(NamedTuple):
 
 
 def describe_source(source: Source) -> dict[str, Any]:
-    """Name what determines the numbers, in JSON values: the images by what they are, wherever their folder lies."""
+    """Name what determines the numbers, as JSON values; the images by a hash, not by their folder."""
     chosen = {"data_set": source.data_set, **source.options._asdict(), "validate": source.validate}
     return {"files": _fingerprint(source), **chosen}
 
@@ -48,7 +48,7 @@ def read_source(source: Source, size: tuple[int, int], cache: Path | None) -> Da
 
 @lru_cache(maxsize=1)
 def _fingerprint(source: Source) -> str:
-    """Hash names, labels and lengths of all files, and the galleries: whoever copies the folder changes nothing."""
+    """Hash names, labels and lengths of all files, and the galleries; a copy of the folder has the same hash."""
     listing, digest = list_source(source), hashlib.sha256()
     parts = [listing.train, *(held.images for held in (listing.test, listing.validation) if held)]
     for images in parts:

@@ -46,7 +46,7 @@ class DataSet(NamedTuple):
     """Options of a protocol that needs no ``exp``, where the default one does."""
 
     def describe(self, options: Any) -> dict[str, Any]:
-        """Name what provenances tell of a protocol; None where it knows no such thing."""
+        """Return what a provenance says of the protocol; None where it has no such option."""
         told = {name: getattr(options, name, None) for name in ("mode", "shots", "roles")}
         told["gallery"] = getattr(options, "gallery", self.galleries)
         return {**told, "direction": getattr(options, "direction", "infrared-to-visible")}

@@ -15,7 +15,7 @@ _LABELS: Final = ("identities", "cameras", "numbers", "modalities")
 
 
 class LabelledFeatures(NamedTuple):
-    """The features of some images, and what is known of each; arrays of labels are 0 where nothing asked for them."""
+    """The features and labels of some images; labels that the protocol does not read are 0."""
 
     features: Tensor
     """``(N, D)`` floating; float64 stays, integers become float64."""

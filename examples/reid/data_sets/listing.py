@@ -1,7 +1,6 @@
 """Says which images of a data set are for training, validation and test, before any of them is read.
 
-So whatever is wrong with a folder is told at once. Validation images show identities that are neither trained on nor
-tested, to choose a model with.
+So the program refuses a wrong folder at once. Validation images show identities of their own, to choose a model with.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Compares the lists of a data set with each other and with the real ones: refuses what cannot be, tells the rest."""
+"""Compares the lists of a data set with each other and with the real ones: refuses what cannot be, remarks on the rest."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -99,7 +99,7 @@ def _differences(name: str, images: ImageList, real: Counts) -> Iterator[str]:
 
 
 def _folders(images: ImageList) -> dict[tuple[str, int], int]:
-    """Tell whose the folders are, by name and modality, that hold images of one identity alone."""
+    """Find the folders that hold one identity alone, by name and modality, and that identity."""
     owners: dict[tuple[str, int], set[int]] = {}
     for path, identity, modality in zip(
         images.paths, images.identities.tolist(), images.modalities.tolist(), strict=True
@@ -113,7 +113,7 @@ def _persons(images: ImageList) -> set[str]:
 
 
 def _several(pairs: Iterable[tuple[int | str, int | str]]) -> list[str]:
-    """Show what has several partners, with them."""
+    """Show each one that has several partners, with its partners."""
     partners: dict[Any, set[Any]] = {}
     for one, other in pairs:
         partners.setdefault(one, set()).add(other)

@@ -74,7 +74,7 @@ def read_mat_features(folder: Path, name: str, cameras: Sequence[int], identitie
 
 
 def read_test_identities(folder: Path) -> tuple[list[int], Path]:
-    """Read the test identities, ascending, and tell from which file: ``test_id.mat``, or else ``test_id.txt``.
+    """Read the test identities, ascending, and tell where they stood: in ``test_id.mat``, or else in ``test_id.txt``.
 
     Raises:
         OSError, ValueError: one sentence, when there is neither, or something else in it.

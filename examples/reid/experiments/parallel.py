@@ -79,7 +79,7 @@ def _side_by_side(
             for future in as_completed(futures):
                 yield futures[future], future.result()
         finally:
-            flag.set()  # whatever ended this, no worker should train on for nobody
+            flag.set()  # whatever ended this, the workers must not train on
             pool.shutdown(cancel_futures=True)
 
 

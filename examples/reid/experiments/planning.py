@@ -86,7 +86,7 @@ def _check(settings: Settings, chosen: argparse.Namespace, ranks: Ranks) -> tupl
     read_source(settings.source, settings.size, settings.cache)
     if chosen.workers > 1:
         read_source.cache_clear()
-    if chosen.data is not None:  # nobody takes the synthetic one for the real one
+    if chosen.data is not None:  # the synthetic data set is smaller on purpose
         remarks += listing.remarks
     return remarks + ((TEST_WARNING,) if settings.select == "test" else ())
 

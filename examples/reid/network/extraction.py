@@ -26,7 +26,7 @@ def extract_embeddings(
         images, modalities: ``(N, 3, H, W)`` uint8 and ``(N,)``, on the CPU.
         batch_size: images at a time; it does not change the result.
         flip: whether to average the features of each image and its mirror image, before they are normalised, as CAJ
-            and DEEN do. It costs a second pass, and lifts the scores: whoever uses it says so.
+            and DEEN do. It costs a second pass, and lifts the scores: say so where you use it.
         progress: whether to show a bar, which only a terminal shows.
     """
     parameter, was_training = next(model.parameters()), model.training

@@ -1,4 +1,4 @@
-"""Puts the report together: one HTML file that needs nothing beside it; pictures are inside, no script, no link."""
+"""Writes the report: one HTML file with its pictures inside, without scripts or links."""
 
 import base64
 import io
@@ -96,7 +96,7 @@ def _retrievals(path: Path, results: Callable[[], Any]) -> Figure:
 
 
 def _section(heading: str, make: Callable[[], str | Figure], dpi: int) -> str:
-    """Make a section; what it needs and is not there, or is damaged, costs this section alone."""
+    """Make a section. Where its file is missing or damaged, only this section is left out."""
     try:
         made = make()
         inside = f"<pre>{escape(made)}</pre>" if isinstance(made, str) else _image(made, heading, dpi)

@@ -79,6 +79,6 @@ class EpochMeans:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on with an unfinished epoch."""
-        # Scalars on the host add up with those of any device.
+        # Scalars on the CPU add up with those of any device.
         self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
         self.seconds, self.images = state["seconds"], state["images"]

@@ -24,14 +24,14 @@ class Ranks(NamedTuple):
     """The place of this process among those that train one model together."""
 
     rank: int = 0
-    """From 0; the first one evaluates, writes and speaks."""
+    """From 0; the first one evaluates, writes and prints."""
     world_size: int = 1
     local_rank: int = 0
     """Among the processes of this machine: the number of its GPU."""
 
     @property
     def first(self) -> bool:
-        """Whether this process writes and speaks."""
+        """Whether this process writes and prints."""
         return self.rank == 0
 
     def share(self, value: T | None) -> T:
@@ -64,7 +64,7 @@ def join_ranks(device: str) -> Iterator[Ranks]:
     on_gpu = torch.device(device).type == "cuda"
     if on_gpu:
         torch.cuda.set_device(local_rank)
-    # Flags and objects travel between hosts' memories, gradients between GPUs.
+    # Flags and objects travel between CPUs, gradients between GPUs.
     distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_PATIENCE)
     try:
         yield Ranks(distributed.get_rank(), distributed.get_world_size(), local_rank)

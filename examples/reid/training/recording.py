@@ -1,4 +1,4 @@
-"""Follows one training: its log, and the choice of its best epoch."""
+"""The callbacks of a training run: its log, and the choice of its best epoch."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

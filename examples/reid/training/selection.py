@@ -1,4 +1,4 @@
-"""Keeps the weights of the epoch that scored best on images that the training does not see."""
+"""Keeps the weights of the epoch that scored best on images outside of training."""
 
 import math
 from collections.abc import Mapping

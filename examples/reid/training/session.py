@@ -1,4 +1,4 @@
-"""The steps of one training: draw a batch, go down the gradient, tell what an epoch came to."""
+"""The steps of one training: draw a batch, go down the gradient, report each epoch."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -93,7 +93,7 @@ def begin_session(
 
 
 def batches_of(sampler: CrossModalityPKSampler, done: int) -> Iterator[Share]:
-    """Give the share of this process in each batch, one epoch after the other for ever, from a number of batches on."""
+    """Give this process's share of each batch, epoch after epoch without end, after `done` batches."""
     first, position = divmod(done, len(sampler))
     sampler.load_state_dict({"epoch": first, "position": position})
     for epoch in count(first):
@@ -143,7 +143,7 @@ def _gap(outputs: Outputs, labels: Tensor, modalities: Tensor) -> Tensor:
 
 
 def end_epoch(session: Session, number: int, step: int) -> None:
-    """Tell the observer what an epoch came to, and begin another; epochs count from 1."""
+    """Report an epoch, counted from 1, to the observer, and begin another."""
     means, device = session.means, session.descent.device
     started = time.perf_counter()
     values = means.means()  # waits for the device

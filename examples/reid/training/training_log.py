@@ -1,4 +1,4 @@
-"""Writes an epoch where people look: a line on the terminal, a line of a CSV file, TensorBoard."""
+"""Writes an epoch as a line on the terminal, as a line of a CSV file, and to TensorBoard."""
 
 import csv
 import importlib
@@ -18,7 +18,7 @@ _NUMBERS: Final = tuple(name for name in Epoch._fields if name != "terms")
 
 
 class MissingTensorBoardError(ImportError):
-    """TensorBoard is asked for and not installed; the message is a sentence."""
+    """``--tensorboard`` is given, but TensorBoard is not installed."""
 
 
 def epoch_line(title: str, epoch: Epoch, steps: int) -> str:
