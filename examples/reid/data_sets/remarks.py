@@ -1,4 +1,4 @@
-"""Compares the lists of a data set with each other and with the real ones: refuses what cannot be, remarks on the rest."""
+"""Compares the lists of a data set with each other and with the real ones: refuses errors, remarks on differences."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
