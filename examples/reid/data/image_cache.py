@@ -1,16 +1,15 @@
 """Keeps decoded, resized images in a file that is mapped into memory, so that the next start reads no image.
 
 A cache file holds the bytes of the images in order, and behind them the fingerprint of what they were made from.
-It is written aside and renamed when it is whole: whenever a process is stopped, there is either no file under the
-name or a whole one, and processes that make the same cache at once do not disturb each other.
+`write_parts` writes it, so there is either no file under the name or a whole one, and processes that make the same
+cache at once do not disturb each other.
 """
 
-import errno
 import hashlib
-import os
 import secrets
 import shutil
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -20,12 +19,11 @@ import torch
 from torch import Tensor
 
 from reid.data.images import RESAMPLING, decode_images, load_images
-from reid.whole_file import remove_leftovers
+from reid.whole_file import write_parts
 
 __all__ = ["load_cached_images"]
 
 _VERSION: Final = 2  # count up whenever the file is laid out, or an image decoded, in another way
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 def load_cached_images(paths: Sequence[Path], size: tuple[int, int], folder: Path, *, progress: bool = True) -> Tensor:
@@ -80,27 +78,11 @@ def _write(file: Path, paths: Sequence[Path], size: tuple[int, int], fingerprint
     needed = 3 * size[0] * size[1] * len(paths)
     images = decode_images(paths, size, progress=progress)
     file.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(file.parent, f"{file.stem}-")
-    if shutil.disk_usage(file.parent).free < needed:
-        raise _full(file.parent, needed)
-    aside = file.with_name(f"{file.stem}-{secrets.token_hex(8)}.partial")
-    try:
-        with aside.open("xb") as opened:  # written in order: a full disk under a mapped file would end the process
-            for image in images:
-                opened.write(np.ascontiguousarray(image).data)
-            opened.write(fingerprint)
-            opened.flush()
-            os.fsync(opened.fileno())
-        aside.replace(file)
-    except OSError as error:
-        raise _full(file.parent, needed) if error.errno in _FULL else error from error
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def _full(folder: Path, needed: int) -> OSError:
-    free = shutil.disk_usage(folder).free
-    return OSError(
-        f"The image cache needs {needed / 1e9:.2f} GB in {folder}, but {free / 1e9:.2f} GB are free: make room, name "
-        "another folder, or do without a cache."
-    )
+    free = shutil.disk_usage(file.parent).free
+    if free < needed:
+        raise OSError(
+            f"The image cache needs {needed / 1e9:.2f} GB in {file.parent}, but {free / 1e9:.2f} GB are free: make "
+            "room, name another folder, or do without a cache."
+        )
+    # Written in order: a full disk under a mapped file would end the process.
+    write_parts(file, chain((np.ascontiguousarray(image).data for image in images), [fingerprint]))
