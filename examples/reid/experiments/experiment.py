@@ -58,7 +58,7 @@ def run_task(
     network = build_network(settings, METHODS[task.method], data.train.num_identities)
     described = {**describe(settings, [task.method]), "seed": task.seed}
     best = _best_model(folder / f"{task.name}-best.pt", settings, data, described)
-    steps, stem = settings.training.steps, folder / task.name
+    steps = settings.training.steps
     with deterministic_algorithms(settings.deterministic):
         before = _embed_some(network, data.test, progress) if ranks.first else None
         if settings.compile:
@@ -73,7 +73,7 @@ def run_task(
             described=described,
             resume=resume,
             stop=stop,
-            observer=Recorder(network, task.title, stem, steps, best, settings.tensorboard),
+            observer=Recorder(network, task.title, folder / task.name, steps, best, settings.tensorboard),
             title=task.title,
             progress=progress,
             ranks=ranks,
