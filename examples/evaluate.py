@@ -17,28 +17,15 @@ from typing import NamedTuple
 
 import torch
 
-from reid.data.sysu import read_permutation_file
+from reid.data_sets import DATA_SETS
+from reid.data_sets.data_set import options_of
+from reid.data_sets.features import LabelledFeatures, read_npz_features
 from reid.evaluation.reranking import Reranking
 from reid.evaluation.scores import Scores, average
 from reid.experiments.checkpoint_features import extract_features
 from reid.experiments.evaluation_arguments import parse
 from reid.experiments.results import Provenance, Row, Run, sha256, text_table, write_evaluation
-from reid.experiments.saved_features import (
-    LabelledFeatures,
-    read_mat_features,
-    read_npz_features,
-    read_test_identities,
-    with_identities,
-)
-from reid.protocols import Trials, evaluate_trials, llcm_trials, regdb_trials, sysu_trials
-from reid.protocols.sysu import SYSU_GALLERY_CAMERAS, SYSU_QUERY_CAMERAS
-
-_NAMES = {"sysu": "SYSU-MM01", "regdb": "RegDB", "llcm": "LLCM"}
-_LABELS = {
-    "sysu": ("identities", "cameras", "numbers"),
-    "regdb": ("identities", "modalities"),
-    "llcm": ("identities", "cameras", "numbers", "modalities"),
-}
+from reid.protocols import evaluate_trials
 
 
 class Scored(NamedTuple):
@@ -51,19 +38,12 @@ class Scored(NamedTuple):
     """What the CMC ranks."""
     files: tuple[Path, ...]
     split: int | str
-    """Of RegDB; where it is not known, a hash of the features."""
+    """Where it is not known, a hash of the features."""
     remarks: tuple[str, ...]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the script.
-
-    Args:
-        arguments: of the command line, default those of the process.
-
-    Returns:
-        The exit code: 0, or 2 when what was given cannot be scored.
-    """
+    """Run the script, by default with the command line of the process: 0, or 2 when what was given cannot be scored."""
     chosen = parse(arguments, __doc__)
     try:
         torch.zeros(1, device=chosen.device)
@@ -84,14 +64,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def score(chosen: argparse.Namespace, path: Path) -> Scored:
     """Score one file or folder of features, or one checkpoint."""
-    images = load(chosen, path)
-    trials = trials_of(chosen, images)
+    data_set = DATA_SETS[chosen.data_set]
+    images, options, exp = load(chosen, path), options_of(chosen, data_set), exp_of(chosen)
+    trials = data_set.trials(images, options, exp)
+    files = (*images.files, *data_set.protocol_files(options, exp))
     reranking = Reranking(chosen.k1, chosen.k2, chosen.weight) if chosen.rerank else None
     features = images.features.to(chosen.device)
     scores = evaluate_trials(features, trials, metric=chosen.metric, reranking=reranking)
     title = chosen.name if path.is_dir() else path.stem
     split = images.split or hashlib.sha256(features.cpu().numpy().tobytes()).hexdigest()
-    return Scored(title, path, scores, trials.rule.level, images.files, split, images.remarks)
+    return Scored(title, path, scores, trials.rule.level, files, split, images.remarks)
 
 
 def refuse_repeated(scored: Sequence[Scored]) -> None:
@@ -109,72 +91,35 @@ def load(chosen: argparse.Namespace, path: Path) -> LabelledFeatures:
         return extract_features(path, chosen.data, chosen.data_set, flip=chosen.flip, device=chosen.device)
     if path.is_dir() and chosen.name is None:
         raise ValueError(f"{path} is a folder; add --name, the name of the features in it.")
-    file = path / f"{chosen.name}.npz" if path.is_dir() else path
-    if chosen.data_set != "sysu":
-        return read_npz_features(file, _LABELS[chosen.data_set])
-    if file.is_file() and chosen.exp is None:
-        return read_npz_features(file, _LABELS["sysu"])
-    if chosen.exp is None:
-        raise ValueError("features in .mat files need --exp, the folder of test_id.mat.")
-    identities, source = read_test_identities(chosen.exp)
-    if file.is_file() or not path.is_dir():
-        saved = with_identities(read_npz_features(file, _LABELS["sysu"]), identities)
-    else:
-        cameras = sorted(SYSU_QUERY_CAMERAS + SYSU_GALLERY_CAMERAS[chosen.mode])
-        saved = read_mat_features(path, chosen.name, cameras, identities)
-    return saved._replace(files=(*saved.files, source))
+    data_set = DATA_SETS[chosen.data_set]
+    if data_set.read_features is not None:
+        return data_set.read_features(path, chosen.name, options_of(chosen, data_set), chosen.exp)
+    return read_npz_features(path / f"{chosen.name}.npz" if path.is_dir() else path, data_set.labels)
 
 
-def trials_of(chosen: argparse.Namespace, images: LabelledFeatures) -> Trials:
-    """Apply the protocol that was chosen."""
-    if chosen.data_set == "regdb":
-        return regdb_trials(images.identities, images.modalities, direction=chosen.direction)
-    arrays = (images.identities, images.cameras)
-    if chosen.data_set == "llcm":
-        return llcm_trials(*arrays, images.modalities, images.numbers, direction=chosen.direction, roles=chosen.roles)
-    file = permutation_file(chosen)
-    return sysu_trials(
-        *arrays,
-        images.numbers,
-        gallery=chosen.protocol,
-        mode=chosen.mode,
-        shots=chosen.shots,
-        permutations=None if file is None else read_permutation_file(file),
-    )
-
-
-def permutation_file(chosen: argparse.Namespace) -> Path | None:
-    """Find the file that tells the galleries of SYSU-MM01."""
-    if chosen.protocol != "official":
-        return None
-    if chosen.exp is None and chosen.data is None:
-        raise ValueError("--protocol official needs --exp, the folder of rand_perm_cam.mat; or use --protocol agw.")
-    file: Path = (chosen.exp or chosen.data / "exp") / "rand_perm_cam.mat"
-    if not file.is_file():
-        raise FileNotFoundError(f"{file} does not exist; copy it from the data set, or use --protocol agw.")
-    return file
+def exp_of(chosen: argparse.Namespace) -> Path | None:
+    """Find the folder ``exp`` of the data set, where it has one."""
+    exp: Path | None = chosen.exp or (chosen.data / "exp" if chosen.data else None)
+    return exp
 
 
 def provenance_of(chosen: argparse.Namespace, scored: Sequence[Scored], num_trials: int) -> Provenance:
     """Say how the numbers were made."""
-    permutations = permutation_file(chosen)
-    files = [file for one in scored for file in one.files] + ([permutations] if permutations else [])
+    data_set = DATA_SETS[chosen.data_set]
+    options = options_of(chosen, data_set)
+    files = dict.fromkeys(file for one in scored for file in one.files)
     return Provenance(
-        dataset=_NAMES[chosen.data_set],
-        protocol=chosen.protocol or "AGW",
-        gallery=chosen.protocol or ("everything" if chosen.data_set == "regdb" else "agw"),
-        mode=chosen.mode,
-        shots=chosen.shots,
+        dataset=data_set.title,
+        protocol=getattr(options, "gallery", "AGW"),
+        **data_set.describe(options),
         metric=chosen.metric,
         normalisation="L2" if chosen.metric == "cosine" else "none",
         options={"device": chosen.device},
-        direction=chosen.direction,
-        roles=chosen.roles,
         trials=num_trials,
         cmc=scored[0].rule,
         flip=chosen.flip if chosen.checkpoint else None,
         reranking=Reranking(chosen.k1, chosen.k2, chosen.weight)._asdict() if chosen.rerank else None,
-        files={file.as_posix(): sha256(file) for file in dict.fromkeys(files)},
+        files={file.as_posix(): sha256(file) for file in files},
     )
 
 

@@ -20,6 +20,7 @@ from reid.experiments.arguments import parse
 from reid.experiments.comparison import difference_table, paired_differences
 from reid.experiments.parallel import run_tasks
 from reid.experiments.planning import Plan, RefusedError, prepare, title_of
+from reid.experiments.presets import synthetic_data
 from reid.experiments.results import Row, Run, text_table, write_results
 from reid.experiments.settings import Settings
 from reid.training.checkpoint import ResumeError
@@ -30,15 +31,10 @@ from reid.whole_file import NotWrittenError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the script.
-
-    Args:
-        arguments: of the command line, default those of the process.
-
-    Returns:
-        The exit code: 0, 2 when something that was asked for cannot be, 130 after Ctrl-C.
-    """
+    """Run the script: 0, 2 when something that was asked for cannot be, 130 after Ctrl-C."""
     chosen = parse(arguments, __doc__)
+    if chosen.make_data is not None:
+        return make_data(chosen)
     torch.set_num_threads(chosen.threads)
     folder = Path("runs") / chosen.name
     with join_ranks(chosen.device) as ranks:
@@ -58,8 +54,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def make_data(chosen: argparse.Namespace) -> int:
+    """Make the synthetic data set alone."""
+    try:
+        print(f"made in {synthetic_data(chosen.data_set, chosen.make_data, smoke=chosen.smoke)}")
+    except (OSError, ValueError) as error:
+        print(f"reproduce_sysu: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
 def plan_in_order(chosen: argparse.Namespace, folder: Path, ranks: Ranks) -> Plan:
-    """Let the first process make and check the data, then the others; what it refuses, all refuse."""
+    """Make and check the data in the first process, then in the others; all refuse what the first one refuses."""
     problem = ""
     if ranks.first:
         try:
@@ -80,13 +86,7 @@ def reproduce(plan: Plan, chosen: argparse.Namespace, folder: Path, ranks: Ranks
         steps = settings.training.steps
         print(*plan.remarks, f"{len(missing)} of {len(plan.tasks)} models to train, {steps} steps each", sep="\n")
     for task, run in run_tasks(
-        missing,
-        settings,
-        folder,
-        workers=chosen.workers,
-        threads=chosen.threads,
-        resume=chosen.resume,
-        ranks=ranks,
+        missing, settings, folder, workers=chosen.workers, threads=chosen.threads, resume=chosen.resume, ranks=ranks
     ):
         runs[title_of(task.method, settings), task.seed] = run
         if ranks.first:
@@ -100,7 +100,7 @@ def conclude(plan: Plan, folder: Path, *, report: bool) -> None:
     rows = rows_of(plan.runs, plan.settings)
     print(f"\n{text_table(rows)}")
     if differences := paired_differences(rows):
-        print(f"\n{difference_table(differences)}")
+        print(f"\n{difference_table(differences, rows[0].method)}")
     if plan.settings.select == "test":
         print(f"\n{TEST_WARNING}")
     print(f"\nwritten to {folder / 'results.json'}")

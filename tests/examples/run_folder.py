@@ -4,13 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 
-from reid.report.reading import Embeddings
+from reid.training.snapshot import Embeddings
 
-__all__ = ["DPI", "make_embeddings", "write_embeddings", "write_log", "write_results"]
+__all__ = ["DPI", "make_embeddings", "write_log", "write_results"]
 
 DPI = 20
 """Of the pictures: enough to be drawn, too few to be looked at."""
@@ -42,8 +41,3 @@ def make_embeddings(images: Path | None = None, people: int = 5, each: int = 4) 
         (images / path).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (4, 9), (10 * row, 0, 99)).save(images / path)
     return Embeddings(before, centers + 0.3 * noise, identities, modalities, paths)
-
-
-def write_embeddings(path: Path, embeddings: Embeddings) -> None:
-    parts: dict[str, Any] = {name: np.asarray(value) for name, value in embeddings._asdict().items()}
-    np.savez(path, **parts)

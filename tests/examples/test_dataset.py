@@ -7,9 +7,9 @@ from PIL import Image
 
 from reid.data.dataset import load_dataset
 from reid.data.images import ImageError
-from reid.data.layout import Entry, list_images
 from reid.data.listing import HeldOutList, Listing
-from reid.protocols import regdb_trials
+from reid.data_sets.layout import Entry, list_images
+from reid.data_sets.regdb import regdb_trials
 
 SIZE = (4, 2)
 PARTS = {"train": (30, 10, 30), "test": (5, 7), "validation": (1,)}

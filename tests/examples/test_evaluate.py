@@ -17,13 +17,16 @@ from examples.look_alike import look_alike
 from examples.saved_look_alike import Folders, write_look_alike
 from reid.data.images import load_images
 from reid.data.reading import Source, list_source
-from reid.data.sysu import read_images
+from reid.data_sets.llcm import llcm_trials
+from reid.data_sets.regdb import regdb_trials
+from reid.data_sets.sysu import read_images
+from reid.data_sets.sysu_galleries import sysu_trials
 from reid.evaluation.reranking import Reranking
 from reid.evaluation.scores import average
 from reid.experiments.results import sha256, versions
 from reid.network.extraction import extract_embeddings
 from reid.network.model import TwoStreamNetwork
-from reid.protocols import evaluate_trials, llcm_trials, regdb_trials, sysu_trials
+from reid.protocols import evaluate_trials
 from reid.synthetic.regdb import make_synthetic_regdb
 from reid.synthetic.sysu import make_synthetic_sysu
 from reid.training.checkpoint import write_checkpoint

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reid.data.llcm import read_images
+from reid.data_sets.llcm import read_images
 
 TRAIN = {
     "vis": ["vis/0003/0003_c02_s1_vis.jpg 1", "vis/0001/0001_c10_s2_vis.jpg 0", "vis/0001/0001_c09_s1_vis.jpg 0"],

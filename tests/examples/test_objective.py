@@ -35,11 +35,11 @@ def expected_terms() -> dict[str, Tensor]:
     return {
         "identity": functional.cross_entropy(given.logits, LABELS),
         "enhanced_identity": functional.cross_entropy(given.enhanced.logits, LABELS),
-        "triplet": modinv.losses.weighted_regularized_triplet(given.features, LABELS, MODALITIES),
-        "intra_modality": modinv.losses.intra_modality(given.enhanced.features, LABELS, MODALITIES),
-        "distribution": modinv.losses.gaussian_distribution_consistency(given.embedding, LABELS, MODALITIES),
+        "triplet": modinv.WeightedRegularizedTripletLoss()(given.features, LABELS, MODALITIES),
+        "intra_modality": modinv.IntraModalityLoss()(given.enhanced.features, LABELS, MODALITIES),
+        "distribution": modinv.GaussianDistributionConsistencyLoss()(given.embedding, LABELS, MODALITIES),
         "means": consistency.terms(given.embedding, LABELS, MODALITIES).mean,
-        "hetero_center": modinv.losses.hetero_center_triplet(given.features, LABELS, MODALITIES),
+        "hetero_center": modinv.HeteroCenterTripletLoss()(given.features, LABELS, MODALITIES),
     }
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from reid.data_sets.llcm import Roles, llcm_trials
 from reid.evaluation.scores import average
-from reid.protocols import Direction, Roles, Trials, evaluate_trials, llcm_trials, masks
+from reid.protocols import Direction, Trials, evaluate_trials, masks
 
 DIRECTIONS: list[Direction] = ["visible-to-infrared", "infrared-to-visible"]
 CAMERAS = {0: range(1, 10), 1: (1, 2, 4, 5, 6, 7, 8, 9)}

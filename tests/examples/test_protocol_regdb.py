@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from reid.protocols import Direction, evaluate_trials, masks, regdb_trials
+from reid.data_sets.regdb import regdb_trials
+from reid.protocols import Direction, evaluate_trials, masks
 
 DIRECTIONS: list[Direction] = ["visible-to-infrared", "infrared-to-visible"]
 

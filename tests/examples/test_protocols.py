@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from examples.look_alike import LookAlike, look_alike
+from reid.data_sets.sysu_galleries import GalleryChoice, Mode, sysu_trials
 from reid.evaluation.scores import average
-from reid.protocols import GalleryChoice, Mode, Trials, evaluate_trials, masks, sysu_trials
+from reid.protocols import Trials, evaluate_trials, masks
 
 OFFICIAL = Path(__file__).with_name("official_scores.json")
 SETTINGS = ["mini raw 1", "mini raw 10", "mini l2 1", "mini l2 10", "ties raw 1", "ties raw 10"]

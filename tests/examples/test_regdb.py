@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reid.data.regdb import read_images
+from reid.data_sets.regdb import read_images
 
 LISTS = {
     "train_visible_1": ["Visible/12/a.bmp 0", "Visible/12/b.bmp 0", "Visible/30/a.bmp 1"],

@@ -14,13 +14,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from examples.run_folder import DPI, make_embeddings, write_embeddings, write_log, write_results
+from examples.run_folder import DPI, make_embeddings, write_log, write_results
 from modinv import INFRARED, VISIBLE
 from reid.report import write_report
 from reid.report.__main__ import main
 from reid.report.figures import draw_cmc, draw_space, draw_training
-from reid.report.reading import Embeddings, models_of, read_embeddings
+from reid.report.page import models_of
 from reid.report.retrievals import draw_retrievals, find_images, retrieve
+from reid.training.snapshot import Embeddings, read_embeddings, write_embeddings
 from reid.training.training_log import read_csv
 
 HOSTILE = '<script>alert("x")</script> & $\\frac{a$ 行人 _'

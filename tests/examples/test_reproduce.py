@@ -17,7 +17,9 @@ import torch
 import modinv
 import reproduce_sysu
 from examples.tiny_training import content
-from reid.data.reading import Source, describe_source
+from reid.data.reading import Source, describe_source, list_source
+from reid.data_sets import DATA_SETS
+from reid.data_sets.sysu import SYSU
 from reid.evaluation.scores import Scores
 from reid.experiments.arguments import methods_of, parse, seeds_of
 from reid.experiments.comparison import difference_table, paired_differences
@@ -78,6 +80,24 @@ def test_smoke_run_prints_the_table_that_it_writes_and_leaves_a_report(capsys: p
     assert Path("runs/smoke-full/report.html").is_file()
 
 
+@pytest.mark.parametrize("name", DATA_SETS)
+def test_synthetic_data_can_be_made_alone(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["--data-set", name, "--smoke", "--make-data", str(tmp_path / "made")]
+    assert reproduce_sysu.main(command) == 0
+    assert capsys.readouterr().out == f"made in {tmp_path / 'made'}\n"
+    source = settings_of(parse([*command[:3], "--data", str(tmp_path / "made")])).source
+    assert list_source(source).train.paths
+    assert not list(tmp_path.glob("runs"))
+
+
+def test_folder_that_holds_something_else_is_not_replaced_by_synthetic_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.txt").touch()
+    assert reproduce_sysu.main(["--smoke", "--make-data", str(tmp_path)]) == 2
+    assert "holds something else already" in capsys.readouterr().err
+
+
 def test_report_that_cannot_be_made_does_not_fail_the_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -135,7 +155,7 @@ def test_regdb_is_trained_and_scored_by_its_protocol(capsys: pytest.CaptureFixtu
     results = stored("smoke-regdb-split3-baseline")
     provenance = results["provenance"]
     assert (provenance["protocol"], provenance["direction"]) == ("RegDB, split 3", "infrared-to-visible")
-    assert (provenance["gallery"], provenance["shots"], provenance["trials"]) == (None, None, 1)
+    assert (provenance["gallery"], provenance["shots"], provenance["trials"]) == ("everything", None, 1)
     assert provenance["options"]["split"] == 3
     assert results["rows"][0]["runs"][0]["mean"]["num_queries"] == 4 * 3
 
@@ -372,7 +392,7 @@ def test_augmentation_by_channels_exchanges_and_grays_a_third_each() -> None:
     "arguments",
     [
         *(["--seeds", "0"], ["--steps", "-1"], ["--method", "best"], ["--methods", "baseline,best"]),
-        *(["--mode", "none"], ["--split", "11"], ["--shots", "5"], ["--precision", "int8"], ["--clip-norm", "0"]),
+        *(["--mode", "none"], ["--split", "11"], ["--shots", "many"], ["--precision", "int8"], ["--clip-norm", "0"]),
         *(["--warmup", "1.5"], ["--private-stages", "5"]),
     ],
 )
@@ -387,10 +407,10 @@ def test_what_changes_no_number_is_not_compared_when_a_run_goes_on() -> None:
         cache=Path("cache"), tensorboard=True, training=settings.training._replace(checkpoint_every=7)
     )
     assert describe(moved, ["baseline"]) == describe(settings, ["baseline"])
-    other = settings._replace(source=settings.source._replace(mode="indoor"))
+    other = settings._replace(source=settings.source._replace(options=SYSU.options._replace(mode="indoor")))
     assert describe(other, ["baseline"]) != describe(settings, ["baseline"])
-    idle = settings._replace(source=settings.source._replace(split=4))  # SYSU-MM01 has none
-    assert describe(idle, ["baseline"]) == describe(settings, ["baseline"])
+    idle = settings_of(parse(["--smoke", "--split", "4"])).source  # SYSU-MM01 has none
+    assert idle == settings_of(parse(["--smoke"])).source
 
 
 def test_parallel_processes_give_the_same_scores(tmp_path: Path) -> None:
@@ -436,9 +456,8 @@ def test_differences_are_paired_by_seed_and_have_students_interval() -> None:
     found = {difference.metric: difference for difference in paired_differences(rows)}
     expected = scipy.stats.ttest_rel([100 * x for x in ours], [100 * x for x in theirs])
     interval = expected.confidence_interval(0.95)
-    assert found["mAP"].seeds == (0, 1, 2, 3)
-    assert found["mAP"].mean == pytest.approx(2.25)
-    assert found["mAP"].mean - found["mAP"].half_width == pytest.approx(interval.low)
+    assert found["mAP"].values == pytest.approx((2, 3, -1, 5))
+    assert (found["mAP"].low, found["mAP"].high) == pytest.approx((interval.low, interval.high))
     assert found["mAP"].significant == (expected.pvalue < 0.05)
     assert not found["R1"].significant
 
@@ -448,15 +467,17 @@ def test_difference_is_significant_when_its_interval_leaves_zero_out() -> None:
     better = Row("better", tuple(run_record(seed, 0.3, 0.42 + 0.001 * seed) for seed in range(3)))
     (difference,) = (one for one in paired_differences([baseline, better]) if one.metric == "mAP")
     assert difference.significant
-    assert difference_table([difference]).splitlines() == [
+    assert difference_table([difference], "baseline").splitlines() == [
         "minus baseline          mean ± sd  95 % interval  seeds",
         "better          mAP  +2.10 ± 0.10  +1.85 … +2.35      3",
     ]
 
 
-def test_differences_are_named_after_the_first_row() -> None:
-    rows = [Row(name, tuple(run_record(seed, 0.3, 0.4 + seed / 100) for seed in range(2))) for name in ("one", "two")]
-    assert difference_table(paired_differences(rows)).startswith("minus one ")
+def test_differences_that_do_not_vary_have_an_interval_of_one_point() -> None:
+    rows = [Row(str(value), tuple(run_record(seed, 0.3, value) for seed in range(3))) for value in (0.25, 0.5)]
+    found = {difference.metric: difference for difference in paired_differences(rows)}
+    assert (found["mAP"].low, found["mAP"].high, found["mAP"].significant) == (25, 25, True)
+    assert (found["R1"].low, found["R1"].high, found["R1"].significant) == (0, 0, False)
 
 
 def test_one_common_seed_gives_no_difference() -> None:

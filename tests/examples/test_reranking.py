@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from reid.data_sets.regdb import regdb_trials
 from reid.evaluation.distances import Metric
 from reid.evaluation.reranking import Reranking, rerank
-from reid.protocols import evaluate_trials, regdb_trials
+from reid.protocols import evaluate_trials
 
 
 def features(seed: int, queries: int = 9, images: int = 16) -> tuple[Tensor, Tensor]:

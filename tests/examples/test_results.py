@@ -57,7 +57,7 @@ def provenance(**options: Any) -> Provenance:
 def test_text_table_is_aligned_and_shows_deviations_over_seeds() -> None:
     assert text_table(rows()).splitlines() == [
         "method                  R1             R5            R10            R20           mAP          mINP",
-        "-----------  -------------  -------------  -------------  -------------  ------------  ------------",
+        "-" * 99,
         "baseline             50.00         100.00         100.00         100.00         50.00         25.00",
         "+ enhancing  30.00 ± 10.00  100.00 ± 0.00  100.00 ± 0.00  100.00 ± 0.00  50.00 ± 0.00  25.00 ± 0.00",
     ]

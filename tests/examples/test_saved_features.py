@@ -1,4 +1,4 @@
-"""Tests of reid.experiments.saved_features: files written by numpy and scipy, whole and damaged."""
+"""Tests of reid.data_sets.features: files written by numpy and scipy, whole and damaged."""
 
 import math
 import re
@@ -13,7 +13,8 @@ import torch
 
 from examples.look_alike import look_alike
 from examples.saved_look_alike import write_look_alike
-from reid.experiments.saved_features import read_mat_features, read_npz_features, read_test_identities, with_identities
+from reid.data_sets.features import read_npz_features, with_identities
+from reid.data_sets.sysu_features import read_mat_features, read_test_identities
 
 ALL = ("identities", "cameras", "numbers", "modalities")
 
@@ -46,7 +47,6 @@ def test_mat_files_hold_the_features_in_the_order_camera_identity_image(tmp_path
     assert np.array_equal(saved.features.numpy(), images.features(normalize=False))
     for found, expected in zip(saved[1:4], (images.identities, images.cameras, images.numbers), strict=True):
         assert np.array_equal(found, expected)
-    assert np.array_equal(saved.modalities, np.isin(images.cameras, (3, 6)))
     assert [file.name for file in saved.files] == [f"raw_cam{camera}.mat" for camera in range(1, 7)]
 
 

@@ -9,14 +9,13 @@ import torch
 from torch import nn
 
 from reid.data.dataset import HeldOutSet
-from reid.data.layout import ImageList
+from reid.data_sets.regdb import regdb_trials
 from reid.evaluation.scores import Scores
-from reid.protocols import regdb_trials
 from reid.training import selection
 from reid.training.checkpoint import ResumeError, read_checkpoint
 from reid.training.epochs import Epoch
 from reid.training.selection import BestModel
-from reid.training.snapshot import choose_pictured, write_snapshot
+from reid.training.snapshot import Embeddings, choose_pictured, read_embeddings, write_embeddings
 
 
 def epoch(number: int) -> Epoch:
@@ -107,37 +106,25 @@ def test_network_that_separates_the_identities_is_scored_by_the_protocol(tmp_pat
     assert best.step == 10
 
 
-def listed(counts: dict[int, int]) -> ImageList:
-    identities = np.repeat(list(counts), list(counts.values()))
-    numbers = np.arange(len(identities))
-    paths = tuple(Path("root", f"{number}.jpg") for number in numbers)
-    return ImageList(paths, identities, numbers % 6 + 1, numbers, numbers % 2)
+IDENTITIES = np.repeat([3, 5, 9, 11], [10, 20, 30, 5])
 
 
 def test_pictured_images_are_all_of_some_identities() -> None:
-    images = listed({3: 10, 5: 20, 9: 30, 11: 5})
-    pictured = choose_pictured(images, Path("root"), most=40)
-    assert 0 < len(pictured.rows) <= 40
-    chosen = set(pictured.listed.identities.tolist())
-    assert len(pictured.rows) == np.isin(images.identities, list(chosen)).sum()
-    assert pictured.listed.paths == tuple(images.paths[row] for row in pictured.rows)
-    again = choose_pictured(images, Path("root"), most=40)
-    np.testing.assert_array_equal(again.rows, pictured.rows)
-    assert len(choose_pictured(images, Path("root"), most=1000).rows) == 65
+    rows = choose_pictured(IDENTITIES, most=40)
+    assert 0 < len(rows) <= 40
+    assert np.array_equal(rows, np.flatnonzero(np.isin(IDENTITIES, IDENTITIES[rows])))
+    assert np.array_equal(choose_pictured(IDENTITIES, most=40), rows)
+    assert len(choose_pictured(IDENTITIES, most=1000)) == 65
 
 
 def test_one_identity_is_pictured_however_many_images_it_has() -> None:
-    assert len(choose_pictured(listed({1: 50}), Path("root"), most=10).rows) == 50
+    assert len(choose_pictured(np.full(50, 1), most=10)) == 50
 
 
-def test_snapshot_holds_both_embeddings_and_what_they_show(tmp_path: Path) -> None:
-    images = listed({3: 4, 5: 2})
-    pictured = choose_pictured(images, Path("root"))
-    before, after = torch.rand(6, 3), torch.rand(6, 3, dtype=torch.float64)
-    write_snapshot(tmp_path / "model.npz", pictured, before, after)
-    with np.load(tmp_path / "model.npz") as file:
-        np.testing.assert_array_equal(file["before"], before.numpy())
-        np.testing.assert_array_equal(file["after"], after.float().numpy())
-        for name in ("identities", "cameras", "modalities"):
-            np.testing.assert_array_equal(file[name], getattr(images, name))
-        assert file["paths"].tolist() == [f"{number}.jpg" for number in range(6)]
+def test_embeddings_are_read_as_they_were_written(tmp_path: Path) -> None:
+    labels = torch.arange(6), torch.arange(6) % 2
+    written = Embeddings(torch.rand(6, 3), torch.rand(6, 3), *labels, tuple("abcdef"))
+    write_embeddings(tmp_path / "model.npz", written)
+    read = read_embeddings(tmp_path / "model.npz")
+    assert read.paths == written.paths
+    assert all(torch.equal(one, other.to(one.dtype)) for one, other in zip(read[:4], written[:4], strict=True))

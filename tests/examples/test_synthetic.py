@@ -9,12 +9,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from reid.data.sysu import INFRARED_CAMERAS, VISIBLE_CAMERAS, read_images, read_permutations
-from reid.synthetic import folder as synthetic_folder
-from reid.synthetic.appearance import PATTERNS, Camera, Cloth, Person, draw_camera, draw_person, draw_place
-from reid.synthetic.drawing import draw_images
-from reid.synthetic.folder import FINGERPRINT
-from reid.synthetic.sysu import draw_cameras, make_synthetic_sysu
+from reid.data_sets.sysu import INFRARED_CAMERAS, VISIBLE_CAMERAS, draw_cameras, read_images
+from reid.data_sets.sysu_galleries import read_permutations
+from reid.drawing import folder as synthetic_folder
+from reid.drawing.appearance import PATTERNS, Camera, Cloth, Person, draw_camera, draw_person, draw_place
+from reid.drawing.folder import FINGERPRINT
+from reid.drawing.persons import draw_images
+from reid.synthetic.sysu import make_synthetic_sysu
 
 
 @pytest.fixture(scope="module")

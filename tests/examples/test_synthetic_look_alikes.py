@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from reid.data import llcm, regdb
-from reid.synthetic import folder as synthetic_folder
+from reid.data_sets import llcm, regdb
+from reid.drawing import folder as synthetic_folder
 from reid.synthetic.llcm import make_synthetic_llcm
 from reid.synthetic.regdb import make_synthetic_regdb
 

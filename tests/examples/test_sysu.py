@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import scipy.io
 
-from reid.data.sysu import missing_images, read_images, read_permutations
+from reid.data_sets.sysu import missing_images, read_images
+from reid.data_sets.sysu_galleries import read_permutations
 
 CELLS = {(1, 2): 2, (3, 2): 1, (2, 10): 3, (6, 10): 2, (4, 7): 1, (6, 7): 1, (5, 1): 1, (3, 1): 2}
 SPLITS = {"train": "10,2", "val": "7", "test": "1"}

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from reid.data.threads import map_in_threads
+from reid.threads import map_in_threads
 
 
 def test_results_come_in_the_order_of_the_items() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -59,3 +60,15 @@ def test_replaced_file_keeps_its_permissions(tmp_path: Path) -> None:
     (tmp_path / "file").touch(mode=0o600)
     write_whole(tmp_path / "file", b"new")
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o600
+
+
+def test_leftover_of_a_killed_write_is_removed_by_a_later_one(tmp_path: Path) -> None:
+    old, young, other = (tmp_path / name for name in ("a.0.partial", "a.1.partial", "b.0.partial"))
+    for file in (old, young, other):
+        file.touch()
+    for file in (old, other):
+        os.utime(file, (time.time() - 7200, time.time() - 7200))
+    write_whole(tmp_path / "a", b"whole")
+    assert not old.exists()
+    assert young.exists()  # somebody may be writing it
+    assert other.exists()

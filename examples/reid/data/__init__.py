@@ -1,1 +1,1 @@
-"""The data sets: their folder layouts, their images in memory, and the batches drawn from them."""
+"""The images in memory, their augmentation, and the batches drawn from them."""

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from reid.data.image_cache import load_cached_images
 from reid.data.images import ImageError, load_images
-from reid.data.layout import ImageList
-from reid.data.listing import Listing
+from reid.data_sets.layout import ImageList
+from reid.data_sets.listing import Listing
 from reid.protocols import Trials
 
 __all__ = ["Dataset", "HeldOutSet", "TrainingSet", "load_dataset"]
@@ -52,14 +52,13 @@ def load_dataset(
     """Read all images of a listing: at 288 x 144 those of SYSU-MM01 are 4.2 GB and 1.3 GB for the test.
 
     Args:
-        listing: from `list_sysu`, `list_regdb` or `list_llcm`.
+        listing: of any data set.
         size: (height, width) to which images are resized.
         cache: folder for decoded images, see `load_cached_images`. Default: none, the images are kept in memory.
         progress: whether to show progress bars.
 
     Raises:
-        ImageError: when files of any part are missing or no images; they are counted and the first are named.
-        OSError: when the cache cannot be written.
+        ImageError, OSError: as `load_cached_images`, for the images of all parts at once.
     """
     parts = [listing.train, listing.test.images] + ([listing.validation.images] if listing.validation else [])
     images = _load(parts, size, cache, progress)

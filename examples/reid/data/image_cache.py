@@ -1,18 +1,15 @@
 """Keeps decoded, resized images in a file that is mapped into memory, so that the next start reads no image.
 
 A cache file holds the bytes of the images in order, and behind them the fingerprint of what they were made from.
-It is written aside and renamed when it is whole: whenever a process is stopped, there is either no file under the
-name or a whole one, and processes that make the same cache at once do not disturb each other.
+`write_parts` writes it, so there is either no file under the name or a whole one, and processes that make the same
+cache at once do not disturb each other.
 """
 
-import errno
 import hashlib
-import os
 import secrets
 import shutil
-import time
 from collections.abc import Sequence
-from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -22,13 +19,11 @@ import torch
 from torch import Tensor
 
 from reid.data.images import RESAMPLING, decode_images, load_images
+from reid.whole_file import write_parts
 
 __all__ = ["load_cached_images"]
 
 _VERSION: Final = 2  # count up whenever the file is laid out, or an image decoded, in another way
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-# Who still writes does so every few moments; a file that rests as long was left by a process that was killed.
-_LEFT_AFTER: Final = 3600.0  # seconds
 
 
 def load_cached_images(paths: Sequence[Path], size: tuple[int, int], folder: Path, *, progress: bool = True) -> Tensor:
@@ -38,18 +33,12 @@ def load_cached_images(paths: Sequence[Path], size: tuple[int, int], folder: Pat
     its time since. One that does not is replaced. Caches of other sizes and lists stay until they are deleted.
 
     Args:
-        paths: the N files.
-        size: (height, width) in pixels.
+        paths, size, progress: see `load_images`, which returns the same. Writing into it does not change the cache.
         folder: of the cache files, made where it is missing; 3 N H W bytes are written into it.
-        progress: whether to show a progress bar when images are read.
-
-    Returns:
-        ``(N, 3, H, W)`` of dtype uint8, as `load_images` has it; writing into it does not change the file.
 
     Raises:
-        ImageError: when files are missing or no images; they are counted and the first are named.
+        ImageError, ValueError: as `load_images`.
         OSError: when the disk is full, or the folder cannot be written into.
-        ValueError: when the size is not positive.
     """
     if not paths:
         return load_images(paths, size, progress=progress)
@@ -89,34 +78,11 @@ def _write(file: Path, paths: Sequence[Path], size: tuple[int, int], fingerprint
     needed = 3 * size[0] * size[1] * len(paths)
     images = decode_images(paths, size, progress=progress)
     file.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(file)
-    if shutil.disk_usage(file.parent).free < needed:
-        raise _full(file.parent, needed)
-    aside = file.with_name(f"{file.stem}-{secrets.token_hex(8)}.partial")
-    try:
-        with aside.open("xb") as opened:  # written in order: a full disk under a mapped file would end the process
-            for image in images:
-                opened.write(np.ascontiguousarray(image).data)
-            opened.write(fingerprint)
-            opened.flush()
-            os.fsync(opened.fileno())
-        aside.replace(file)
-    except OSError as error:
-        raise _full(file.parent, needed) if error.errno in _FULL else error from error
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def _full(folder: Path, needed: int) -> OSError:
-    free = shutil.disk_usage(folder).free
-    return OSError(
-        f"The image cache needs {needed / 1e9:.2f} GB in {folder}, but {free / 1e9:.2f} GB are free: make room, name "
-        "another folder, or do without a cache."
-    )
-
-
-def _remove_leftovers(file: Path) -> None:
-    for partial in file.parent.glob(f"{file.stem}-*.partial"):
-        with suppress(FileNotFoundError):  # where its process was quicker
-            if time.time() - partial.stat().st_mtime > _LEFT_AFTER:
-                partial.unlink()
+    free = shutil.disk_usage(file.parent).free
+    if free < needed:
+        raise OSError(
+            f"The image cache needs {needed / 1e9:.2f} GB in {file.parent}, but {free / 1e9:.2f} GB are free: make "
+            "room, name another folder, or do without a cache."
+        )
+    # Written in order: a full disk under a mapped file would end the process.
+    write_parts(file, chain((np.ascontiguousarray(image).data for image in images), [fingerprint]))

@@ -11,8 +11,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from tqdm import tqdm
 
-from reid.data.layout import few
-from reid.data.threads import map_in_threads
+from reid.data_sets.layout import few
+from reid.threads import map_in_threads
 
 __all__ = ["RESAMPLING", "Failure", "ImageError", "decode_images", "load_images"]
 
@@ -42,21 +42,15 @@ class ImageError(ValueError):
 
 
 def load_images(paths: Sequence[Path], size: tuple[int, int], *, progress: bool = True) -> Tensor:
-    """Decode and resize images.
+    """Decode and resize N images to ``(N, 3, H, W)`` of dtype uint8.
 
-    Args:
-        paths: the N files, of any size; gray images get three equal channels, transparency is left out, and of
-            several frames the first is taken. They are turned as their EXIF orientation says. Gray images of 16 or
-            32 bits are refused: which part of their range is to be seen, their owner knows.
-        size: (height, width) in pixels.
-        progress: whether to show a progress bar.
-
-    Returns:
-        ``(N, 3, H, W)`` of dtype uint8, in the order of the paths.
+    Gray images get three equal channels, transparency is left out, and of several frames the first is taken. Images are
+    turned as their EXIF orientation says. Gray images of 16 or 32 bits are refused: which part of their range is to be
+    seen, their owner knows.
 
     Raises:
         ImageError: when files are missing or no images; they are counted and the first are named.
-        ValueError: when the size is not positive.
+        ValueError: when the size, (height, width) in pixels, is not positive.
     """
     decoded = decode_images(paths, size, progress=progress)
     images = torch.empty((len(paths), 3, *size), dtype=torch.uint8)
@@ -68,10 +62,7 @@ def load_images(paths: Sequence[Path], size: tuple[int, int], *, progress: bool 
 def decode_images(
     paths: Sequence[Path], size: tuple[int, int], *, progress: bool = True
 ) -> Iterator[NDArray[np.uint8]]:
-    """Decode and resize images one after the other, in the order of the paths, ``(3, H, W)`` each; see `load_images`.
-
-    What cannot be read is raised after the last file.
-    """
+    """Decode and resize images one by one, ``(3, H, W)`` each; see `load_images`. Failures are raised at the end."""
     height, width = size
     if height < 1 or width < 1:
         raise ValueError(f"size must be a positive (height, width), but is {size}: give the size in pixels.")

@@ -82,32 +82,19 @@ class CrossModalityPKSampler(Sampler[list[int]]):
         self._batches = batches if batches is not None else max(1, largest // (identities * images))
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose batches come next; the epoch that is under way already goes on where it was.
-
-        Args:
-            epoch: any number from 0.
-        """
+        """Choose the epoch whose batches come next; the one under way goes on where it was."""
         if epoch != self.epoch:
             self.epoch, self._given, self._start = epoch, 0, 0
 
     def state_dict(self) -> dict[str, int]:
-        """Tell where in the epoch the last iteration has come.
+        """Tell the epoch, and how many of its batches were given.
 
-        Returns:
-            The epoch, and the number of its batches that were given. Loaders with workers draw ahead: there,
-            count the batches that arrived and put that number in.
+        Loaders with workers draw ahead: there, count the batches that arrived and put that number in.
         """
         return {"epoch": self.epoch, "position": self._given}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Let the next iteration, and only that one, go on where another one was.
-
-        Args:
-            state: from `state_dict` of a sampler with the same arguments.
-
-        Raises:
-            ValueError: when it is the state of a longer epoch.
-        """
+        """Let the next iteration, and only that one, go on where another sampler of the same arguments was."""
         if not 0 <= state["position"] <= self._batches:
             raise ValueError(
                 f"position must be from 0 to the {self._batches} batches of an epoch, but is {state['position']}: "
@@ -123,11 +110,7 @@ class CrossModalityPKSampler(Sampler[list[int]]):
         return (share.rows for share in self.shares())
 
     def shares(self) -> Iterator[Share]:
-        """Give the same batches as the sampler itself, with the places of their rows in the whole batch.
-
-        Returns:
-            One share per batch; its positions and total are what `reid.data.transforms.augment` takes.
-        """
+        """Give the same batches as the sampler itself, with the places of their rows in the whole batch."""
         self._given, start, self._start = self._start, self._start, 0
         for batch, share in enumerate(self._epoch()):
             if batch >= start:

@@ -76,7 +76,7 @@ def augment(
     rows: Sequence[int] | slice | None = None,
     total: int | None = None,
 ) -> Tensor:
-    """Alter and normalize a training batch, or the rows of it that this process has.
+    """Alter and normalize a training batch, or the rows of it that this process has; row i comes from row i.
 
     The random numbers of the whole batch are drawn whatever the rows and the options are: a row is altered in the
     same way however a batch is split, and runs that differ in one option see the same alterations for the rest.
@@ -88,9 +88,6 @@ def augment(
         generator: where the random numbers come from; it may live on another device than the images.
         rows: where the N images stand in the batch. Default: they are the batch.
         total: number of images in the batch, wherever they are; needed with `rows` only.
-
-    Returns:
-        ``(N, 3, H, W)`` of dtype float32, row i made from row i.
 
     Raises:
         ValueError: when the images have another shape or dtype, modalities or rows another length, or an option

@@ -56,7 +56,6 @@ def distances(query: Tensor, gallery: Tensor, metric: Metric = "cosine") -> Tens
 
     Raises:
         ValueError: for an unknown metric, or features that are not two matrices of equal width.
-
     """
     prepared = prepare_gallery(gallery, metric)
     _check(query, gallery)
@@ -67,19 +66,7 @@ def distances(query: Tensor, gallery: Tensor, metric: Metric = "cosine") -> Tens
 
 
 def prepare_gallery(gallery: Tensor, metric: Metric) -> Gallery:
-    """Work out what all queries need to know of a gallery: its norms, and which rows are equal.
-
-    Args:
-        gallery: features, shape ``(G, D)``; they are not copied.
-        metric: see `distances`.
-
-    Returns:
-        The gallery, for `distances_to`.
-
-    Raises:
-        ValueError: for an unknown metric or features that are no matrix.
-
-    """
+    """Work out what all queries need to know of a gallery (G, D): its norms, and which rows are equal."""
     if metric not in get_args(Metric):
         raise ValueError(f"metric must be one of {', '.join(get_args(Metric))}, got {metric!r}.")
     if gallery.ndim != 2:
@@ -95,19 +82,7 @@ def prepare_gallery(gallery: Tensor, metric: Metric) -> Gallery:
 
 
 def distances_to(gallery: Gallery, query: Tensor) -> Tensor:
-    """Compare some queries with every gallery image; see `distances`.
-
-    Args:
-        gallery: from `prepare_gallery`.
-        query: features, shape ``(q, D)``.
-
-    Returns:
-        Distances, shape ``(q, G)``, float64.
-
-    Raises:
-        ValueError: for features of another width.
-
-    """
+    """Compare some queries (q, D) with every gallery image, (q, G) float64; see `distances`."""
     _check(query, gallery.features)
     query = _measured(query.detach(), gallery.origin)
     squares = query.square().sum(dim=1, keepdim=True)  # (q, 1)
@@ -122,16 +97,7 @@ def distances_to(gallery: Gallery, query: Tensor) -> Tensor:
 
 
 def query_tiles(num_queries: int, num_images: int) -> Iterator[slice]:
-    """Split the queries so that the distances of a part stay small.
-
-    Args:
-        num_queries: of all.
-        num_images: in the gallery.
-
-    Returns:
-        The parts, in order.
-
-    """
+    """Split the queries so that their distances to so many images stay small."""
     rows = max(_TILE_ROWS, _TILE_ELEMENTS // max(1, num_images))
     return (slice(start, start + rows) for start in range(0, num_queries, rows))
 

@@ -29,21 +29,13 @@ class QueryScores(NamedTuple):
 
 
 def score_queries(distance: Tensor, match: Tensor, valid: Tensor, groups: Tensor, level: CMCLevel) -> QueryScores:
-    """Rank the gallery for some queries, and score those that have a match left.
+    """Rank the gallery for some queries, and score those that have a match left, on the CPU.
 
     Args:
-        distance: shape ``(q, G)``, smaller is nearer.
-        match: boolean, shape ``(q, G)``.
-        valid: boolean, shape ``(q, G)``.
+        distance: shape ``(q, G)``, smaller is nearer; NaN is a ValueError.
+        match, valid: boolean, shape ``(q, G)``.
         groups: the identity of each gallery image as a number from 0 without gaps, shape ``(G,)``.
         level: see `reid.evaluation.scores.evaluate`.
-
-    Returns:
-        The scores of the queries with a match, on the CPU.
-
-    Raises:
-        ValueError: for a NaN distance.
-
     """
     distance, match, valid = distance.detach(), match.to(distance.device), valid.to(distance.device)
     if distance.amax().isnan():
@@ -69,17 +61,7 @@ def score_queries(distance: Tensor, match: Tensor, valid: Tensor, groups: Tensor
 
 
 def query_chunks(num_queries: int, num_images: int, device: torch.device) -> Iterator[slice]:
-    """Split the queries into parts that are ranked at a time; at least one query each.
-
-    Args:
-        num_queries: of all.
-        num_images: in the gallery.
-        device: on which they are ranked.
-
-    Returns:
-        The parts, in order.
-
-    """
+    """Split the queries into parts that are ranked at a time on a device; at least one query each."""
     elements = _CHUNK_ELEMENTS if device.type == "cpu" else _ACCELERATOR_CHUNK_ELEMENTS
     rows = max(1, elements // max(1, num_images))
     return (slice(start, start + rows) for start in range(0, num_queries, rows))

@@ -46,8 +46,8 @@ def evaluate(
 
     Equal distances keep the order of the gallery. A query without a match among its valid gallery images is
     skipped. Per query, with r_1 < … < r_m the ranks of its m matches among the valid images:
-    AP = 1/m Σ_j j / r_j and INP = m / r_m. Costs one sort of the values of each row, in chunks of queries:
-    the memory beside the arguments does not grow with the number of queries.
+    AP = 1/m Σ_j j / r_j and INP = m / r_m. Means are taken over the valid queries, in float64. The cost is one sort
+    of the values of each row, in chunks of queries.
 
     Args:
         distance: shape ``(Q, G)``, smaller is nearer; ranked on its device, in float32 or float64.
@@ -58,9 +58,6 @@ def evaluate(
         level: ``"identity"`` (default; SYSU-MM01, LLCM) ranks distinct identities in order of their first
             image; ``"image"`` (RegDB as AGW evaluates it) ranks images.
 
-    Returns:
-        The scores, means over the valid queries in float64.
-
     Raises:
         ValueError: for unfitting shapes or options, a NaN distance, or when no query has a match.
         TypeError: for masks that are not boolean or distances that are not floating.
@@ -69,7 +66,6 @@ def evaluate(
         A. Wu et al., RGB-Infrared Cross-Modality Person Re-Identification, ICCV 2017, with the evaluation
         code of its data set SYSU-MM01 (CMC, mAP); M. Ye et al., Deep Learning for Person Re-identification:
         A Survey and Outlook, TPAMI 2022 (mINP).
-
     """
     _check(distance, match, valid, identities, max_rank, level)
     groups = _groups(identities, distance.device)
@@ -92,27 +88,18 @@ def evaluate_features(
 ) -> Scores:
     """Score the ranking of the gallery for every query, without ever holding all distances.
 
-    Gives what `evaluate` gives on `distances`, with ``match`` where the identities are equal and ``valid``
-    where the origins differ. Distances and masks exist for some queries at a time, on the device of the
-    features: beside them it takes about 200 MiB, and above a quarter of a million gallery images 400 bytes for
-    each, however many queries there are and however long the features.
+    This gives what `evaluate` gives on `distances`, with ``match`` where the identities are equal and ``valid``
+    where the origins differ. Distances exist for some queries at a time, on the device of the features. That takes
+    about 200 MiB beside them, and above a quarter of a million gallery images 400 bytes for each.
 
     Args:
-        query: features, shape ``(Q, D)``.
-        gallery: features, shape ``(G, D)``, on the same device; not copied.
-        query_labels: of the queries.
-        gallery_labels: of the gallery.
+        query, gallery: features, ``(Q, D)`` and ``(G, D)``, on one device.
+        query_labels, gallery_labels: of their rows.
         metric: see `distances`, default ``"cosine"``.
-        max_rank: see `evaluate`.
-        level: see `evaluate`.
-
-    Returns:
-        The scores, means over the valid queries in float64.
+        max_rank, level: see `evaluate`.
 
     Raises:
-        ValueError: for unfitting shapes or options, features that give a NaN distance, or when no query has a
-            match.
-
+        ValueError: for unfitting shapes or options, features that give a NaN distance, or when no query has a match.
     """
     _check_options(max_rank, level)
     _check_labels(query, gallery, query_labels, gallery_labels)
@@ -126,18 +113,7 @@ def evaluate_features(
 
 
 def average(scores: Sequence[Scores]) -> Scores:
-    """Average the scores of several trials with equal weight, however many queries each kept.
-
-    Args:
-        scores: one record per trial, with CMC curves of equal length.
-
-    Returns:
-        The mean of each score; the two counts are sums over the trials.
-
-    Raises:
-        ValueError: when there is no trial.
-
-    """
+    """Average the scores of several trials with equal weight; the two counts are sums. No trial is a ValueError."""
     if len(scores) == 0:
         raise ValueError("scores is empty, expected at least one trial to average.")
     return Scores(

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from reid.data.images import load_images
-from reid.data.reading import DataSetName, Source, list_source
-from reid.experiments.saved_features import LabelledFeatures
+from reid.data.reading import Source, list_source
+from reid.data_sets import DATA_SETS
+from reid.data_sets.features import LabelledFeatures
 from reid.network.extraction import extract_embeddings
 from reid.network.model import TwoStreamNetwork
 from reid.training.checkpoint import read_checkpoint
@@ -16,24 +17,14 @@ from reid.training.checkpoint import read_checkpoint
 __all__ = ["extract_features"]
 
 
-def extract_features(
-    checkpoint: Path, root: Path, data_set: DataSetName, *, flip: bool, device: str
-) -> LabelledFeatures:
+def extract_features(checkpoint: Path, root: Path, data_set: str, *, flip: bool, device: str) -> LabelledFeatures:
     """Embed the test images as the training did, with the network that the checkpoint describes.
 
-    Args:
-        checkpoint: of `reproduce_sysu.py`.
-        root: folder of the data set. Of RegDB, the split is the one that the checkpoint was trained on.
-        data_set: which one it is.
-        flip: whether to average the features of each image and its mirror image.
-        device: where the network runs.
-
-    Returns:
-        The features, on the device, with the labels of the images.
+    Where there are splits, the one that the checkpoint was trained on is taken. `flip` averages the features of each
+    image and its mirror image.
 
     Raises:
         OSError, ValueError: one sentence, when the checkpoint or the data set is not what it should be.
-
     """
     if not checkpoint.is_file():
         raise FileNotFoundError(f"{checkpoint} does not exist; give the .pt file of a training.")
@@ -45,8 +36,10 @@ def extract_features(
             f"{checkpoint} was trained on {found!r}, not on {data_set!r}; name the data set that it was trained on."
         )
     network, size, split = _described(checkpoint, content)
-    # The trials of the listing are not read; those of "agw" need no file.
-    listing = list_source(Source(root, data_set, gallery="agw", split=split or 1))
+    # The trials of the listing are not read, so they may be any.
+    known = DATA_SETS[data_set]
+    options = (known.without_exp or known.options)._replace(**({} if split is None else {"split": split}))
+    listing = list_source(Source(root, data_set, options))
     listed = listing.test.images
     images = load_images(listed.paths, size, progress=sys.stderr.isatty())
     embeddings = extract_embeddings(network.to(device), images, torch.from_numpy(listed.modalities), flip=flip)
@@ -68,7 +61,7 @@ def _described(checkpoint: Path, content: dict[str, Any]) -> tuple[TwoStreamNetw
         ).to(classifier.dtype)
         network.load_state_dict(state)
         height, width = map(int, options["size"])
-        split = int(options["split"]) if options["data_set"] == "regdb" else None
+        split = int(options["split"]) if "split" in DATA_SETS[options["data_set"]].options._fields else None
     except (ArithmeticError, LookupError, TypeError, AttributeError, RuntimeError, ValueError) as error:
         raise ValueError(
             f"{checkpoint} does not fit the network that it describes ({f'{error!r}'.splitlines()[0]:.200}); "

@@ -1,18 +1,17 @@
 """Differences between methods, paired by seed: is an effect larger than the luck of the seeds?"""
 
-from collections.abc import Mapping, Sequence
-from math import sqrt
+import warnings
+from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import Final, NamedTuple
 
 import scipy.stats
 
-from reid.evaluation.scores import average
-from reid.experiments.results import Row, Run
+from reid.experiments.results import Row, Run, aligned, fractions
 
 __all__ = ["METRICS", "Difference", "difference_table", "paired_differences"]
 
-METRICS: Final = ("R1", "mAP", "mINP")
+METRICS: Final = {"R1": "rank1", "mAP": "mAP", "mINP": "mINP"}
 
 
 class Difference(NamedTuple):
@@ -20,92 +19,49 @@ class Difference(NamedTuple):
 
     method: str
     metric: str
-    seeds: tuple[int, ...]
     values: tuple[float, ...]
     """One per seed."""
-    reference: str
-    """The first method."""
-
-    @property
-    def mean(self) -> float:
-        """Over the seeds."""
-        return fmean(self.values)
-
-    @property
-    def deviation(self) -> float:
-        """Standard deviation over the seeds, with denominator n - 1."""
-        return stdev(self.values)
-
-    @property
-    def half_width(self) -> float:
-        """Half of the 95 % confidence interval of the mean, by Student's t."""
-        count = len(self.values)
-        return float(scipy.stats.t.ppf(0.975, count - 1)) * self.deviation / sqrt(count)
+    low: float
+    """Of the 95 % confidence interval of the mean, by Student's t."""
+    high: float
 
     @property
     def significant(self) -> bool:
         """Whether the interval leaves zero out; with many comparisons one in twenty does by chance."""
-        return abs(self.mean) > self.half_width
+        return not self.low <= 0 <= self.high
 
 
 def paired_differences(rows: Sequence[Row]) -> tuple[Difference, ...]:
-    """Compare every row with the first one, over the seeds that both have.
-
-    Args:
-        rows: the baseline first.
-
-    Returns:
-        One record per other row and metric; none for rows that share less than two seeds with the baseline.
-    """
-    baseline, *others = ({run.seed: _percents(run) for run in row.runs} for row in rows)
+    """Compare every row with the first one, the baseline, in each metric, where they have two seeds in common."""
+    baseline, *others = ({run.seed: run for run in row.runs} for row in rows)
     return tuple(
-        Difference(row.method, metric, seeds, _minus(runs, baseline, seeds, metric), rows[0].method)
+        _difference(row.method, metric, [runs[seed] for seed in seeds], [baseline[seed] for seed in seeds])
         for row, runs in zip(rows[1:], others, strict=True)
-        if len(seeds := tuple(sorted(runs.keys() & baseline.keys()))) > 1
+        if len(seeds := sorted(runs.keys() & baseline.keys())) > 1
         for metric in METRICS
     )
 
 
-def difference_table(differences: Sequence[Difference]) -> str:
-    """Lay differences out in aligned columns.
+def difference_table(differences: Sequence[Difference], reference: str) -> str:
+    """Lay differences from a method out in aligned columns."""
+    head = [f"minus {reference}", "", "mean ± sd", "95 % interval", "seeds", ""]
+    return "\n".join(aligned([head, *map(_cells, differences)], left=(0, 1, 5)))
 
-    Args:
-        differences: from `paired_differences`, one at least.
 
-    Returns:
-        Lines joined by newlines, without a last one.
-    """
-    head = [f"minus {differences[0].reference}", "", "mean ± sd", "95 % interval", "seeds", ""]
-    cells = [head, *(_cells(difference) for difference in differences)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "  ".join([*map(str.ljust, line[:2], widths[:2]), *map(str.rjust, line[2:5], widths[2:5]), line[5]]).rstrip()
-        for line in cells
-    ]
-    return "\n".join(lines)
+def _difference(method: str, metric: str, runs: Sequence[Run], others: Sequence[Run]) -> Difference:
+    ours, theirs = ([100 * fractions(run)[METRICS[metric]] for run in side] for side in (runs, others))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # scipy's, where all seeds differ by the same
+        low, high = scipy.stats.ttest_rel(ours, theirs).confidence_interval()
+    return Difference(method, metric, tuple(a - b for a, b in zip(ours, theirs, strict=True)), float(low), float(high))
 
 
 def _cells(difference: Difference) -> list[str]:
-    low, high = difference.mean - difference.half_width, difference.mean + difference.half_width
     return [
         difference.method,
         difference.metric,
-        f"{difference.mean:+.2f} ± {difference.deviation:.2f}",
-        f"{low:+.2f} … {high:+.2f}",
-        str(len(difference.seeds)),
+        f"{fmean(difference.values):+.2f} ± {stdev(difference.values):.2f}",
+        f"{difference.low:+.2f} … {difference.high:+.2f}",
+        str(len(difference.values)),
         "" if difference.significant else "not significant",
     ]
-
-
-def _minus(
-    runs: Mapping[int, Mapping[str, float]],
-    others: Mapping[int, Mapping[str, float]],
-    seeds: tuple[int, ...],
-    metric: str,
-) -> tuple[float, ...]:
-    return tuple(runs[seed][metric] - others[seed][metric] for seed in seeds)
-
-
-def _percents(run: Run) -> Mapping[str, float]:
-    scores = average(run.trials)
-    return {"R1": 100 * float(scores.cmc[0]), "mAP": 100 * scores.mAP, "mINP": 100 * scores.mINP}

@@ -7,9 +7,10 @@ from typing import Any, NoReturn, get_args
 
 from typing_extensions import override
 
+from reid.data_sets import DATA_SETS, DataSet
+from reid.data_sets.data_set import add_options
 from reid.evaluation.reranking import Reranking
 from reid.evaluation.scores import Metric
-from reid.protocols import Direction, GalleryChoice, Mode, Roles
 
 __all__ = ["parse"]
 
@@ -23,44 +24,30 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(arguments: Sequence[str] | None, description: str | None = None) -> argparse.Namespace:
-    """Read the command line.
-
-    Args:
-        arguments: None for those of the process.
-        description: for ``--help``.
-
-    Returns:
-        The options by name; every data set has those of the others too, as None.
-
-    """
+    """Read the command line, by default that of the process."""
     parser = _Parser(prog="evaluate", description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.set_defaults(exp=None, protocol=None, mode=None, shots=None, direction="infrared-to-visible", roles=None)
+    parser.set_defaults(exp=None)
     verbs = parser.add_subparsers(dest="data_set", required=True, metavar="DATA_SET", parser_class=_Parser)
-    sysu = verbs.add_parser("sysu", help="SYSU-MM01: official and AGW galleries, all and indoor search")
-    sysu.add_argument("--exp", type=Path, metavar="DIR", help="folder of test_id.mat and rand_perm_cam.mat")
-    sysu.add_argument("--protocol", choices=get_args(GalleryChoice), default="official", help="default: official")
-    sysu.add_argument("--mode", choices=get_args(Mode), default="all", help="default: all")
-    sysu.add_argument("--shots", type=int, default=1, metavar="N", help="images of each identity and camera; default 1")
-    regdb = verbs.add_parser("regdb", help="RegDB: give the features or the checkpoint of each split")
-    llcm = verbs.add_parser("llcm", help="LLCM")
-    for verb in (regdb, llcm):
-        default = "visible-to-infrared"
-        verb.add_argument("--direction", choices=get_args(Direction), default=default, help=f"default: {default}")
-    llcm.add_argument("--roles", choices=get_args(Roles), default="named", help="default: named; see docs")
-    for verb in (sysu, regdb, llcm):
-        _add_common(verb)
+    for name, data_set in DATA_SETS.items():
+        _add_options(verbs.add_parser(name, help=data_set.title), data_set)
     chosen = parser.parse_args(arguments)
     if problem := _problem(chosen):
         parser.error(problem)
     return chosen
 
 
-def _add_common(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--features", type=Path, nargs="+", metavar="PATH", help=".npz files, or the folder of NAME_cam#.mat")
+def _add_options(parser: argparse.ArgumentParser, data_set: DataSet) -> None:
+    add = parser.add_argument_group("what is scored").add_argument
+    add("--features", type=Path, nargs="+", metavar="PATH", help=".npz files, or the folder that holds them")
     add("--name", metavar="NAME", help="of the features in that folder")
     add("--checkpoint", type=Path, nargs="+", metavar="FILE", help="of a training of the example, with --data")
     add("--data", type=Path, metavar="DIR", help="folder of the data set, to extract features with --checkpoint")
+    if data_set.exp is not None:
+        add("--exp", type=Path, metavar="DIR", help=f"folder of {data_set.exp}; default: exp in --data")
+    add = parser.add_argument_group("protocol").add_argument
+    # A model is scored on its own split; in other programs the choice of the gallery is the protocol.
+    add_options(add, data_set, without="split", aliases={"gallery": "--protocol"})
+    add = parser.add_argument_group("how distances are made").add_argument
     add("--metric", choices=get_args(Metric), default="cosine", help="default: cosine")
     add("--flip", action="store_true", help="with --checkpoint: average the features of mirrored images")
     add("--rerank", action="store_true", help="k-reciprocal re-ranking")
@@ -68,8 +55,9 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     for option, name, kind in (("--k1", "k1", int), ("--k2", "k2", int), ("--lambda", "weight", float)):
         value = getattr(constants, name)
         add(option, dest=name, type=kind, default=value, metavar="X", help=f"of --rerank; default: {value}")
-    add("--device", default="cpu", help="as torch calls it; default: cpu")
-    add("--json", type=Path, metavar="FILE", help="write the scores with their provenance")
+    add("--device", default="cpu", help="cpu (default), cuda, …")
+    add = parser.add_argument_group("what is written").add_argument
+    add("--json", type=Path, metavar="FILE", help="the scores with their provenance; default: nothing")
 
 
 def _problem(chosen: argparse.Namespace) -> str | None:
@@ -84,8 +72,8 @@ def _problem(chosen: argparse.Namespace) -> str | None:
         )
     paths = chosen.features or chosen.checkpoint
     given = len(paths)
-    if given > 1 and chosen.data_set != "regdb":
-        return f"{chosen.data_set} is scored with one model, got {given} paths; only RegDB has one for each split."
+    if given > 1 and "split" not in DATA_SETS[chosen.data_set].options._fields:
+        return f"{chosen.data_set} is scored with one model, got {given} paths; it has no splits with a model for each."
     if len({path.resolve() for path in paths}) < given:
         return "a path is given twice; give one for each split."
     return None

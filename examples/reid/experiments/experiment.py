@@ -1,10 +1,14 @@
 """One trained and scored model, from a method and a seed; what the rows of the table are made of."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from reid.data.dataset import Dataset
+import torch
+from torch import Tensor
+
+from reid.data.dataset import Dataset, HeldOutSet
 from reid.data.reading import list_source, read_source
 from reid.experiments.results import Run, sha256
 from reid.experiments.settings import Settings, Task, describe
@@ -20,7 +24,7 @@ from reid.training.randomness import deterministic_algorithms, seed_everything
 from reid.training.ranks import ALONE, Ranks
 from reid.training.recording import Recorder
 from reid.training.selection import BestModel
-from reid.training.snapshot import choose_pictured, write_snapshot
+from reid.training.snapshot import Embeddings, choose_pictured, write_embeddings
 
 __all__ = ["build_network", "load_weights", "run_task"]
 
@@ -41,16 +45,9 @@ def run_task(
     batches, so that they can be compared in pairs.
 
     Args:
-        task: method and seed.
-        settings: of all models alike.
+        task, settings: which model.
         folder: for ``METHOD-seedN.pt``, ``.csv`` and ``.npz``, and ``METHOD-seedN-best.pt`` where it is chosen.
-        resume: whether to go on from the checkpoint, where there is one.
-        stop: asked before each step.
-        progress: whether to show bars where there is a terminal.
-        ranks: this process among those that train the model; the first one scores it.
-
-    Returns:
-        The seed, the scores of the trials and the SHA-256 of the weights that were scored.
+        resume, stop, progress, ranks: see `train`; the first process scores the model.
 
     Raises:
         Stopped: when `stop` said so.
@@ -59,18 +56,36 @@ def run_task(
     data = read_source(settings.source, settings.size, settings.cache)
     seed_everything(task.seed)
     network = build_network(settings, METHODS[task.method], data.train.num_identities)
+    described = {**describe(settings, [task.method]), "seed": task.seed}
+    best = _best_model(folder / f"{task.name}-best.pt", settings, data, described)
+    steps = settings.training.steps
     with deterministic_algorithms(settings.deterministic):
-        run = _train_and_score(network, task, settings, folder, data, _Way(resume, stop, progress, ranks))
+        before = _embed_some(network, data.test, progress) if ranks.first else None
+        if settings.compile:
+            network.compile_shared()
+        train(
+            network,
+            Objective(METHODS[task.method]),
+            data.train,
+            settings.training,
+            seed=task.seed,
+            checkpoint=folder / f"{task.name}.pt",
+            described=described,
+            resume=resume,
+            stop=stop,
+            observer=Recorder(network, task.title, folder / task.name, steps, best, settings.tensorboard),
+            title=task.title,
+            progress=progress,
+            ranks=ranks,
+        )
+        run = None if before is None else _score(network, task, settings, folder, data.test, before, best, progress)
     return ranks.share(run)
 
 
 def build_network(settings: Settings, method: Method, num_identities: int) -> TwoStreamNetwork:
     """Build the network of a method, with the parts that it trains, on its device."""
     network = TwoStreamNetwork(
-        num_identities,
-        backbone=settings.backbone,
-        enhance=method.enhance,
-        private_stages=settings.private_stages,
+        num_identities, backbone=settings.backbone, enhance=method.enhance, private_stages=settings.private_stages
     )
     load_weights(network, settings)
     return network.to(settings.device)
@@ -83,58 +98,32 @@ def load_weights(network: TwoStreamNetwork, settings: Settings) -> WeightReport 
     return load_imagenet_weights(network.backbone, settings.weights)
 
 
-class _Way(NamedTuple):
-    """How a task is gone about; nothing of it changes a number."""
-
-    resume: bool
-    stop: Callable[[], bool]
-    progress: bool
-    ranks: Ranks
+def _embed_some(network: TwoStreamNetwork, test: HeldOutSet, progress: bool) -> Tensor:
+    rows = choose_pictured(test.trials.identities)
+    return extract_embeddings(network, test.images[rows], test.modalities[rows], progress=progress)
 
 
-def _train_and_score(
-    network: TwoStreamNetwork, task: Task, settings: Settings, folder: Path, data: Dataset, way: _Way
-) -> Run | None:
-    """Return the run on the first process, nothing on the others."""
-    described = {**describe(settings, [task.method]), "seed": task.seed}
-    checkpoint = folder / f"{task.name}.pt"
-    pictured = choose_pictured(list_source(settings.source).test.images, settings.source.root)
-    before = (
-        extract_embeddings(network, *pictured.images(data.test), progress=way.progress) if way.ranks.first else None
-    )
-    if settings.compile:
-        network.compile_shared()
-    best = _best_model(folder / f"{task.name}-best.pt", settings, data, described)
-    train(
-        network,
-        Objective(METHODS[task.method]),
-        data.train,
-        settings.training,
-        seed=task.seed,
-        checkpoint=checkpoint,
-        described=described,
-        resume=way.resume,
-        stop=way.stop,
-        observer=Recorder(
-            network,
-            task.title,
-            folder / task.name,
-            settings.training.steps,
-            best,
-            tensorboard=settings.tensorboard,
-        ),
-        title=task.title,
-        progress=way.progress,
-        ranks=way.ranks,
-    )
-    if before is None:
-        return None
+def _score(
+    network: TwoStreamNetwork,
+    task: Task,
+    settings: Settings,
+    folder: Path,
+    test: HeldOutSet,
+    before: Tensor,
+    best: BestModel | None,
+    progress: bool,
+) -> Run:
+    """Score the weights that count, and leave embeddings of some images for the report."""
     if best is not None:
         best.restore(network)
-    embeddings = extract_embeddings(network, data.test.images, data.test.modalities, progress=way.progress)
-    write_snapshot(folder / f"{task.name}.npz", pictured, before, embeddings[pictured.rows])
-    scored = checkpoint if best is None else best.path
-    return Run(task.seed, evaluate_trials(embeddings, data.test.trials), sha256(scored))
+    after = extract_embeddings(network, test.images, test.modalities, progress=progress)
+    rows = choose_pictured(test.trials.identities)
+    labels = (torch.from_numpy(test.trials.identities[rows]), test.modalities[rows])
+    files, root = list_source(settings.source).test.images.paths, settings.source.root
+    paths = tuple(Path(os.path.relpath(files[row], root)).as_posix() for row in rows)
+    write_embeddings(folder / f"{task.name}.npz", Embeddings(before.float(), after[rows].float(), *labels, paths))
+    scored = folder / f"{task.name}.pt" if best is None else best.path
+    return Run(task.seed, evaluate_trials(after, test.trials), sha256(scored))
 
 
 def _best_model(path: Path, settings: Settings, data: Dataset, described: dict[str, Any]) -> BestModel | None:

@@ -34,19 +34,13 @@ def run_tasks(
     resume: bool = False,
     ranks: Ranks = ALONE,
 ) -> Iterator[tuple[Task, Run]]:
-    """Train and score models.
+    """Train and score models, and give each task with its run as it finishes.
 
     Args:
-        tasks: which models.
-        settings: of all models alike.
-        folder: for checkpoints and logs.
+        tasks, settings, folder, resume: see `run_task`.
         workers: models at a time, each in a process of its own; a single one is trained in this process.
         threads: of torch in each of several processes. On a small network one is the best use of a core.
-        resume: whether to go on from checkpoints.
         ranks: this process among those that train each model together; then there is one worker.
-
-    Returns:
-        Each task with its run, in the order in which they finish.
 
     Raises:
         Stopped: after Ctrl-C, when every checkpoint is written.
@@ -85,7 +79,7 @@ def _side_by_side(
             for future in as_completed(futures):
                 yield futures[future], future.result()
         finally:
-            flag.set()  # whatever ended this, no worker should train on for nobody
+            flag.set()  # whatever ended this, the workers must not train on
             pool.shutdown(cancel_futures=True)
 
 

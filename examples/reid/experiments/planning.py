@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import torch
 
 from modinv import INFRARED, VISIBLE
-from reid.data.layout import ImageList
 from reid.data.reading import list_source, read_source
 from reid.data.sampler import CrossModalityPKSampler
+from reid.data_sets import DATA_SETS
+from reid.data_sets.layout import ImageList
 from reid.experiments.arguments import methods_of, seeds_of
 from reid.experiments.experiment import load_weights
 from reid.experiments.presets import settings_of
@@ -25,8 +26,6 @@ from reid.training.selection import TEST_WARNING
 from reid.training.training_log import require_tensorboard
 
 __all__ = ["Plan", "RefusedError", "prepare", "title_of"]
-
-_PROTOCOLS = {"sysu": "SYSU-MM01", "regdb": "RegDB", "llcm": "LLCM"}
 
 
 class RefusedError(Exception):
@@ -87,7 +86,7 @@ def _check(settings: Settings, chosen: argparse.Namespace, ranks: Ranks) -> tupl
     read_source(settings.source, settings.size, settings.cache)
     if chosen.workers > 1:
         read_source.cache_clear()
-    if chosen.data is not None:  # nobody takes the synthetic one for the real one
+    if chosen.data is not None:  # the synthetic data set is smaller on purpose
         remarks += listing.remarks
     return remarks + ((TEST_WARNING,) if settings.select == "test" else ())
 
@@ -128,20 +127,16 @@ def _check_weights(settings: Settings) -> tuple[str, ...]:
 
 def _provenance(settings: Settings, chosen: argparse.Namespace, options: Mapping[str, Any], ranks: Ranks) -> Provenance:
     source, trials = settings.source, list_source(settings.source).test.trials
-    sysu, llcm = source.data_set == "sysu", source.data_set == "llcm"
+    data_set, split = DATA_SETS[source.data_set], getattr(source.options, "split", None)
     warning = {"warning": TEST_WARNING} if settings.select == "test" else {}
     process = {"threads": chosen.threads, "processes": ranks.world_size, "synthetic": chosen.data is None}
     return Provenance(
         dataset=source.root.as_posix() if chosen.data else "synthetic",
-        protocol=_PROTOCOLS[source.data_set] + (f", split {source.split}" if source.data_set == "regdb" else ""),
-        gallery=source.gallery if sysu else None,
-        mode=source.mode if sysu else None,
-        shots=source.shots if sysu else None,
+        protocol=data_set.title + (f", split {split}" if split else ""),
+        **data_set.describe(source.options),
         metric="cosine",
         normalisation="L2",
         options={**options, "data": source.root.as_posix(), **process, **warning},
-        direction="infrared-to-visible" if sysu else source.direction,
-        roles=source.roles if llcm else None,
         trials=len(trials.galleries),
         cmc=trials.rule.level,
     )

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from reid.data.reading import DataSetName, Source
+from reid.data.reading import Source
 from reid.data.transforms import Augmentation
+from reid.data_sets import DATA_SETS
+from reid.data_sets.data_set import options_of
 from reid.experiments.settings import Settings
-from reid.synthetic.llcm import make_synthetic_llcm
-from reid.synthetic.regdb import make_synthetic_regdb
-from reid.synthetic.sysu import make_synthetic_sysu
 from reid.training.options import TrainingOptions
 
 __all__ = ["AUGMENTATIONS", "PRESETS", "SMOKE", "Preset", "settings_of", "synthetic_data"]
@@ -28,8 +27,7 @@ PRESETS: Final = {
     "small": Preset((64, 32), TrainingOptions()),
     # The field's image size and padding, MPANet's learning rate, about 35 passes over the visible images.
     "resnet50": Preset(
-        (288, 144),
-        TrainingOptions(steps=24_000, learning_rate=3.5e-4, augmentation=Augmentation(padding=10)),
+        (288, 144), TrainingOptions(steps=24_000, learning_rate=3.5e-4, augmentation=Augmentation(padding=10))
     ),
 }
 SMOKE: Final = Preset((32, 16), TrainingOptions(steps=8, identities=4, images=2))
@@ -65,31 +63,18 @@ def settings_of(chosen: argparse.Namespace) -> Settings:
     )
 
 
-def synthetic_data(data_set: DataSetName = "sysu", *, smoke: bool) -> Path:
+def synthetic_data(data_set: str = "sysu", root: Path | None = None, *, smoke: bool) -> Path:
     """Make a synthetic data set in a layout, for `smoke` the smallest, unless it is there, and return its folder."""
-    root = Path("data", f"synthetic-{data_set}{'-smoke' if smoke else ''}")
-    options: dict[str, Any] = {"progress": sys.stderr.isatty()}
-    if smoke:
-        options |= {"size": SMOKE.size, "train": 6, "test": 4}
-    if data_set == "regdb":
-        return make_synthetic_regdb(root, **options | ({"images": 3} if smoke else {}))
-    if data_set == "llcm":
-        return make_synthetic_llcm(root, **options | ({"images_per_camera": 2} if smoke else {}))
-    if smoke:
-        options |= {"train": 8, "val": 2, "test": 6, "images_per_camera": 3}
-    return make_synthetic_sysu(root, **options)
+    root = root or Path("data", f"synthetic-{data_set}{'-smoke' if smoke else ''}")
+    smallest = {"size": SMOKE.size, **DATA_SETS[data_set].smoke} if smoke else {}
+    return DATA_SETS[data_set].look_alike(root, progress=sys.stderr.isatty(), **smallest)
 
 
 def _source(chosen: argparse.Namespace) -> Source:
     return Source(
         root=chosen.data or synthetic_data(chosen.data_set, smoke=chosen.smoke),
         data_set=chosen.data_set,
-        gallery=chosen.gallery,
-        mode=chosen.mode,
-        shots=chosen.shots,
-        split=chosen.split,
-        direction=chosen.direction,
-        roles=chosen.roles,
+        options=options_of(chosen, DATA_SETS[chosen.data_set]),
         validate=chosen.select == "validation",
     )
 

@@ -15,8 +15,8 @@ import modinv
 from reid.evaluation.scores import Scores, average
 from reid.whole_file import write_whole
 
-__all__ = ["Provenance", "Row", "Run", "sha256", "text_table", "versions", "write_evaluation"]
-__all__ += ["write_results"]
+__all__ = ["Provenance", "Row", "Run", "aligned", "fractions", "sha256", "text_table", "versions"]
+__all__ += ["write_evaluation", "write_results"]
 
 _RANKS = (1, 5, 10, 20)
 
@@ -69,37 +69,34 @@ def text_table(rows: Sequence[Row]) -> str:
     """Lay the scores out in aligned columns, in percent.
 
     Each number is the mean over the trials; with several seeds mean ± standard deviation over the seeds
-    (denominator n − 1).
-
-    Args:
-        rows: one per method, in the order of the table.
-
-    Returns:
-        Lines joined by newlines, without a last one.
-
-    Raises:
-        ValueError: for a row without a run or a CMC curve shorter than 20.
-
+    (denominator n − 1). A row without a run, or a CMC curve shorter than 20, is a ValueError.
     """
-    cells = _cells(rows)
+    head = ["method", *(f"R{rank}" for rank in _RANKS), "mAP", "mINP"]
+    first, *lines = aligned([head, *([row.method, *_numbers(row)] for row in rows)], left=(0,))
+    return "\n".join([first, "-" * max(map(len, [first, *lines])), *lines])
+
+
+def aligned(cells: Sequence[Sequence[str]], left: Sequence[int]) -> list[str]:
+    """Pad the cells of each column to one width, those of some columns at the right, and join them to lines."""
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in cells]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(lines)
+    sides = ["<" if column in left else ">" for column in range(len(widths))]
+    return [
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(line, sides, widths, strict=True)).rstrip()
+        for line in cells
+    ]
+
+
+def fractions(run: Run) -> dict[str, float]:
+    """Name the scores that the table prints."""
+    return _named_fractions(average(run.trials))
 
 
 def write_results(path: Path, rows: Sequence[Row], provenance: Provenance) -> None:
     """Write every score of every run with its provenance as JSON; a reader never sees half a file.
 
-    Args:
-        path: of the file, replaced when it exists; missing folders are made.
-        rows: one per method.
-        provenance: of all rows alike; seeds and checkpoints stand with the runs.
-
     Raises:
         ValueError: for a score that is not finite, or a row that has no run.
         TypeError: for an option that JSON does not know.
-
     """
     content = {
         "provenance": {**provenance._asdict(), "versions": versions()},
@@ -110,19 +107,7 @@ def write_results(path: Path, rows: Sequence[Row], provenance: Provenance) -> No
 
 
 def write_evaluation(path: Path, trials: Sequence[Scores], provenance: Provenance, table: str) -> None:
-    """Write the scores of one model, or of one for each split, as JSON; a reader never sees half a file.
-
-    Args:
-        path: of the file, replaced when it exists; missing folders are made.
-        trials: the scores; their means stand at the top, with the numbers of queries of one trial.
-        provenance: of all trials alike.
-        table: as it is printed.
-
-    Raises:
-        ValueError: for a score that is not finite, a CMC curve shorter than 20, or when there is no trial.
-        TypeError: for an option that JSON does not know.
-
-    """
+    """Write the scores of one model, or of one for each split, as `write_results` does; their means come first."""
     mean = average(trials)
     queries, valid = (_of_one_trial([getattr(one, name) for one in trials]) for name in Scores._fields[-2:])
     content = {
@@ -155,19 +140,13 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _cells(rows: Sequence[Row]) -> list[list[str]]:
-    head = ["method", *(f"R{rank}" for rank in _RANKS), "mAP", "mINP"]
-    return [head, *([row.method, *_numbers(row)] for row in rows)]
-
-
 def _numbers(row: Row) -> list[str]:
     if not row.runs:
         raise ValueError(f"row {row.method!r} has no run, expected at least one trained model.")
-    return [_cell([100 * value for value in seeds]) for seeds in zip(*map(_fractions, row.runs), strict=True)]
-
-
-def _fractions(run: Run) -> list[float]:
-    return list(_named_fractions(average(run.trials)).values())
+    return [
+        _cell([100 * value for value in seeds])
+        for seeds in zip(*(fractions(run).values() for run in row.runs), strict=True)
+    ]
 
 
 def _named_fractions(scores: Scores) -> dict[str, float]:

@@ -17,12 +17,10 @@ __all__ = ["read_runs"]
 def read_runs(path: Path, options: Mapping[str, Any]) -> dict[tuple[str, int], Run]:
     """Read the runs of a file that `write_results` wrote, by the title of their method and their seed.
 
-    Args:
-        path: of the file; where there is none, nothing is finished yet.
-        options: those of the provenance now; all must be the same.
+    Where there is no file, no run is finished yet.
 
     Raises:
-        ResumeError: when the file is damaged, or was made with other options.
+        ResumeError: when the file is damaged, or was made with other options than those of the provenance now.
     """
     if not path.is_file():
         return {}

@@ -22,9 +22,6 @@ class SmallBackbone(nn.Module):
 
     Args:
         private_stages: Number of the four stages that each modality has for itself, beside the stem. Default 0.
-
-    Raises:
-        ValueError: If the number is not 0 to 4.
     """
 
     out_channels = 128

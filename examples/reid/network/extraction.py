@@ -19,19 +19,15 @@ def extract_embeddings(
     flip: bool = False,
     progress: bool = True,
 ) -> Tensor:
-    """Embed images as they are, without augmentation, with a network in evaluation mode.
+    """Embed images as they are, without augmentation, with a network in evaluation mode: ``(N, D)`` on the CPU.
 
     Args:
         model: the network; its mode is put back.
-        images: ``(N, 3, H, W)`` uint8, on the host.
-        modalities: ``(N,)``.
+        images, modalities: ``(N, 3, H, W)`` uint8 and ``(N,)``, on the CPU.
         batch_size: images at a time; it does not change the result.
         flip: whether to average the features of each image and its mirror image, before they are normalised, as CAJ
-            and DEEN do. It costs a second pass, and lifts the scores: whoever uses it says so.
-        progress: whether to show a bar, which a terminal only gets to see.
-
-    Returns:
-        ``(N, D)`` on the host.
+            and DEEN do. It costs a second pass, and lifts the scores: say so where you use it.
+        progress: whether to show a bar, which only a terminal shows.
     """
     parameter, was_training = next(model.parameters()), model.training
     device, kind = parameter.device, parameter.dtype

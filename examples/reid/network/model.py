@@ -73,12 +73,9 @@ class TwoStreamNetwork(nn.Module):
         return Outputs(shared.features, shared.embedding, shared.logits, enhanced)
 
     def compile_shared(self, **options: Any) -> None:
-        """Let torch compile everything that is shared; private streams see as many rows as the batch has of theirs.
+        """Let torch compile everything that is shared, with options of `torch.compile`; the state dict keeps its names.
 
-        Names in the state dict stay as they are.
-
-        Args:
-            options: of `torch.compile`.
+        Private streams are left out: they see as many rows as the batch has of theirs.
         """
         for name, part in self.backbone.named_children():
             if name != "stem":

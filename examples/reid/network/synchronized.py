@@ -1,4 +1,4 @@
-"""Batch normalisation over the rows of all processes, so that several train the network that one would."""
+"""Batch normalisation over the rows of all processes, so that they train the network that one process would."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def synchronize_normalization(network: nn.Module) -> None:
 
 
 class _Gathered:
-    """Hooks around a layer: what it is given are the rows of all processes, what comes back those of this one."""
+    """Hooks around a layer: it gets the rows of all processes and gives back those of this one."""
 
     def __init__(self) -> None:
         self._own = slice(None)

@@ -19,6 +19,7 @@ __all__ = ["WeightReport", "load_imagenet_weights", "read_weights"]
 _PREFIX: Final = re.compile(r"^(module\.)?(backbone\.|encoder\.|model\.)?")
 _STREAM: Final = re.compile(r"^stem\.branches\.\d+\.")
 _SHOWN: Final = 8
+_DAMAGES: Final = (OSError, RuntimeError, UnpicklingError, EOFError, LookupError, TypeError, AttributeError, ValueError)
 
 
 class WeightReport(NamedTuple):
@@ -40,17 +41,10 @@ class WeightReport(NamedTuple):
 
 
 def load_imagenet_weights(network: TwoStreamResNet50, path: Path) -> WeightReport:
-    """Fill a network; each private stream gets the file's layers of the same name.
-
-    Args:
-        network: changed in place, as a whole or not at all.
-        path: see `read_weights`.
-
-    Returns:
-        What was loaded, missing and left over.
+    """Fill a network, as a whole or not at all; each private stream gets the file's layers of the same name.
 
     Raises:
-        OSError, ValueError: when the file cannot be read, a layer is missing, or shapes differ.
+        OSError, ValueError: when the file cannot be read (see `read_weights`), a layer is missing, or shapes differ.
     """
     weights = read_weights(path)
     state = network.state_dict()
@@ -125,16 +119,7 @@ def _read_safetensors(path: Path) -> Mapping[str, Any]:
 def _read_pickle(path: Path) -> Mapping[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        OSError,
-        RuntimeError,
-        UnpicklingError,
-        EOFError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        ValueError,
-    ) as error:
+    except _DAMAGES as error:
         raise ValueError(
             f"{path} must hold tensors and nothing else that torch.save wrote ({type(error).__name__}): "
             "save the state dict alone."

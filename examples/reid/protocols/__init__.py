@@ -1,25 +1,8 @@
-"""The protocols of SYSU-MM01, RegDB and LLCM as data: who asks, who answers, what is removed for whom."""
+"""What protocols are made of: who asks, who answers, what is removed for whom, and the scores."""
 
-from reid.protocols.llcm import Roles, llcm_trials
-from reid.protocols.modalities import Direction
-from reid.protocols.regdb import regdb_trials
-from reid.protocols.single_shot import NUM_TRIALS
-from reid.protocols.sysu import GalleryChoice, Mode, Permutations, sysu_trials
+from reid.protocols.modalities import Direction, of_modality, roles_of
+from reid.protocols.single_shot import NUM_TRIALS, Cells, single_shot_gallery, sort_into_cells
 from reid.protocols.trials import Masks, Rule, Trials, evaluate_trials, masks
 
-__all__ = [
-    "NUM_TRIALS",
-    "Direction",
-    "GalleryChoice",
-    "Masks",
-    "Mode",
-    "Permutations",
-    "Roles",
-    "Rule",
-    "Trials",
-    "evaluate_trials",
-    "llcm_trials",
-    "masks",
-    "regdb_trials",
-    "sysu_trials",
-]
+__all__ = ["NUM_TRIALS", "Cells", "Direction", "Masks", "Rule", "Trials", "evaluate_trials", "masks"]
+__all__ += ["of_modality", "roles_of", "single_shot_gallery", "sort_into_cells"]

@@ -31,19 +31,11 @@ def sort_into_cells(identities: NDArray[np.int64], cameras: NDArray[np.int64], n
 
 
 def single_shot_gallery(cells: Cells, cameras: Sequence[int], seed: int) -> NDArray[np.int64]:
-    """Draw one image of each identity and camera with Python's ``random``, as AGW's code and LLCM's do.
+    """Draw one image of each identity and camera that answers with Python's ``random``, as AGW's code and LLCM's do.
 
     The order of the draws is identity, camera, and each draw is a choice from the images in the order of their
-    numbers, which is the order of their file names.
-
-    Args:
-        cells: of the images.
-        cameras: that answer.
-        seed: of the trial, 0 … 9.
-
-    Returns:
-        Indices ``(G,)``, in the order of the draws.
-
+    numbers, which is the order of their file names. The seed is that of the trial, 0 … 9. Indices ``(G,)`` come back
+    in the order of the draws.
     """
     generator = random.Random(seed)  # one stream over the cells visited: fewer cameras give other images
     walk = sorted((identity, camera) for camera, identity in cells if camera in cameras)

@@ -83,8 +83,7 @@ def evaluate_trials(
     Args:
         features: of all images that the trials were made from, shape ``(N, D)``.
         trials: of any protocol.
-        metric: see `distances`, default ``"cosine"``.
-        max_rank: length of the CMC curve, default 20.
+        metric, max_rank: see `reid.evaluation.scores.evaluate_features`.
         reranking: constants of the k-reciprocal re-ranking; default None, without. It holds matrices over
             all images of a trial, see `rerank`.
 
@@ -93,7 +92,6 @@ def evaluate_trials(
 
     Raises:
         ValueError: when there is not one feature row per image, or a distance is NaN.
-
     """
     if len(features) != len(trials.identities):
         raise ValueError(

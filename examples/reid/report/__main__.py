@@ -12,14 +12,7 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        arguments: of the command line, default those of the process.
-
-    Returns:
-        The exit code: 0, or 2 when there is no such folder.
-    """
+    """Run the command: 0, or 2 when there is no such folder."""
     parser = argparse.ArgumentParser(prog="python -m reid.report", description="Draw the report of a run again.")
     parser.add_argument("folder", type=Path, help="of the run, with its results.json: runs/NAME")
     try:

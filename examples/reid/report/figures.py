@@ -13,7 +13,7 @@ from torch.nn import functional
 
 import modinv
 from modinv.diagnostics import distance_histograms, modality_gap
-from reid.report.reading import Embeddings
+from reid.training.snapshot import Embeddings
 
 __all__ = ["STYLE", "draw_cmc", "draw_space", "draw_training"]
 
@@ -30,14 +30,7 @@ _WIDTH: Final = 3
 
 
 def draw_cmc(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw the share of queries whose person is found up to each rank, a line for each method.
-
-    Args:
-        rows: of ``results.json``.
-
-    Returns:
-        The figure.
-    """
+    """Draw the share of queries whose person is found up to each rank, a line for each method of ``results.json``."""
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     axis = figure.subplots()
     for row in rows:
@@ -49,17 +42,7 @@ def draw_cmc(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def draw_training(logs: Mapping[str, Sequence[Mapping[str, str]]]) -> Figure:
-    """Draw every column of the logs by epoch, a panel each, with a line for each model.
-
-    Args:
-        logs: lines by column, for each model.
-
-    Returns:
-        The figure.
-
-    Raises:
-        ValueError: when there is no line.
-    """
+    """Draw every column of the logs of each model by epoch, a panel each; no line at all is a ValueError."""
     cells = (cell for lines in logs.values() for line in lines for cell in line.items())
     columns = dict.fromkeys(name for name, value in cells if value != "nan")
     names = [name for name in columns if name not in ("epoch", "step", "seconds")]
@@ -82,14 +65,7 @@ def draw_training(logs: Mapping[str, Sequence[Mapping[str, str]]]) -> Figure:
 
 
 def draw_space(embeddings: Embeddings) -> Figure:
-    """Draw distances across the modalities, and both modalities on a map, before and after training.
-
-    Args:
-        embeddings: of one model.
-
-    Returns:
-        The figure.
-    """
+    """Draw distances across the modalities, and both modalities on a map, before and after training."""
     figure = Figure(figsize=(9, 8), layout="constrained")
     axes = figure.subplots(2, 2)
     for column, when in enumerate(("before", "after")):

@@ -1,8 +1,9 @@
-"""Puts the report together: one HTML file that needs nothing beside it; pictures are inside, no script, no link."""
+"""Writes the report: one HTML file with its pictures inside, without scripts or links."""
 
 import base64
 import io
 import json
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache, partial
@@ -16,12 +17,13 @@ from matplotlib.figure import Figure
 
 from modinv import INFRARED, VISIBLE
 from reid.report.figures import STYLE, draw_cmc, draw_space, draw_training
-from reid.report.reading import models_of, read_embeddings
 from reid.report.retrievals import draw_retrievals, find_images
+from reid.training.methods import METHODS
+from reid.training.snapshot import read_embeddings
 from reid.training.training_log import read_csv
 from reid.whole_file import write_whole
 
-__all__ = ["write_report"]
+__all__ = ["models_of", "write_report"]
 
 _DAMAGES: Final = (OSError, LookupError, TypeError, AttributeError, ValueError, EOFError, BadZipFile)
 _HEAD: Final = """<!DOCTYPE html>
@@ -37,18 +39,10 @@ _SYNTHETIC: Final = "The images are synthetic, drawn by this example: no number 
 
 
 def write_report(folder: Path, *, dpi: int = 120) -> Path:
-    """Write a page about a run: its scores, its pictures, and how it was made.
+    """Write ``FOLDER/report.html``, a page about a run: its scores, its pictures, and how it was made.
 
-    Args:
-        folder: of the run: ``results.json``, and ``METHOD-seedN.csv`` and ``.npz`` of each model. What is missing or
-            damaged becomes a sentence on the page.
-        dpi: pixels per inch of the pictures, default 120.
-
-    Returns:
-        The page, ``FOLDER/report.html``.
-
-    Raises:
-        OSError: when there is no such folder, or it cannot be written.
+    The folder holds ``results.json``, and ``METHOD-seedN.csv`` and ``.npz`` of each model. What is missing or damaged
+    becomes a sentence on the page. No such folder, or one that cannot be written into, is an OSError.
     """
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} must be the folder of a run, such as runs/NAME, and is no folder.")
@@ -59,6 +53,17 @@ def write_report(folder: Path, *, dpi: int = 120) -> Path:
     path = folder / "report.html"
     write_whole(path, page.encode())
     return path
+
+
+def models_of(folder: Path, suffix: str) -> list[Path]:
+    """List the files ``METHOD-seedN`` with a suffix in the order of the results table, unknown methods last."""
+
+    def place(path: Path) -> tuple[int, str, int]:
+        method, seed = path.stem.rsplit("-seed", 1)
+        known = list(METHODS)
+        return known.index(method) if method in METHODS else len(known), method, int(seed)
+
+    return sorted((path for path in folder.iterdir() if re.fullmatch(rf".+-seed\d+\{suffix}", path.name)), key=place)
 
 
 def _sections(folder: Path) -> Iterator[tuple[str, Callable[[], str | Figure]]]:
@@ -91,7 +96,7 @@ def _retrievals(path: Path, results: Callable[[], Any]) -> Figure:
 
 
 def _section(heading: str, make: Callable[[], str | Figure], dpi: int) -> str:
-    """Make a section; what it needs and is not there, or is damaged, costs this section alone."""
+    """Make a section. Where its file is missing or damaged, only this section is left out."""
     try:
         made = make()
         inside = f"<pre>{escape(made)}</pre>" if isinstance(made, str) else _image(made, heading, dpi)

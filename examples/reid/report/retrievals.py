@@ -13,7 +13,7 @@ from PIL import Image
 from torch.nn import functional
 
 import modinv
-from reid.report.reading import Embeddings
+from reid.training.snapshot import Embeddings
 
 __all__ = ["Retrieval", "draw_retrievals", "find_images", "retrieve"]
 
@@ -33,15 +33,7 @@ class Retrieval(NamedTuple):
 def find_images(folder: Path, provenance: Mapping[str, Any]) -> Path:
     """Look for the folder of the data set, which the paths of the images are relative to.
 
-    Args:
-        folder: of the run; a relative folder of data is looked for here, then beside ``runs``.
-        provenance: of the results.
-
-    Returns:
-        The folder.
-
-    Raises:
-        FileNotFoundError: when it is not on this machine.
+    A relative folder is looked for here, then beside ``runs``. A FileNotFoundError says that it is not on this machine.
     """
     name = provenance["options"]["data"]
     for place in (Path(name), folder / "../.." / name):
@@ -53,13 +45,8 @@ def find_images(folder: Path, provenance: Mapping[str, Any]) -> Path:
 def retrieve(embeddings: Embeddings, *, asking: int = modinv.INFRARED) -> list[Retrieval]:
     """Rank the images of the other modality by cosine for one query each of some identities.
 
-    Args:
-        embeddings: of one model; those after training are compared.
-        asking: modality of the queries.
-
-    Returns:
-        One retrieval for each of up to eight identities of both modalities, spread evenly over their numbers, with
-        the first image of each as its query: none is chosen by its result.
+    Up to eight identities of both modalities are taken, spread evenly over their numbers, with the first image of each
+    as its query: none is chosen by its result.
     """
     queries = embeddings.modalities == asking
     gallery = torch.nonzero(~queries)[:, 0]  # (G,)
@@ -75,15 +62,7 @@ def retrieve(embeddings: Embeddings, *, asking: int = modinv.INFRARED) -> list[R
 
 
 def draw_retrievals(embeddings: Embeddings, images: Path, *, asking: int = modinv.INFRARED) -> Figure:
-    """Draw a sheet: a query in each line, then what was found for it, nearest first.
-
-    Args:
-        embeddings: of one model.
-        images: folder of the data set; no image from outside is drawn.
-        asking: modality of the queries.
-
-    Returns:
-        The figure.
+    """Draw a query in each line, then what was found for it, nearest first; nothing outside of the folder is drawn.
 
     Raises:
         ValueError: when no identity is there in both modalities.

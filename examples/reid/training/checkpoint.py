@@ -1,4 +1,4 @@
-"""A training in one file, which holds all that must be known to go on as if nothing had happened.
+"""A whole training in one file, so that it goes on as if nothing had happened.
 
 The file is one of torch, a zip archive; the comment of the archive is the SHA-256 of the bytes before it.
 """
@@ -24,7 +24,7 @@ _DAMAGES: Final = (RuntimeError, UnpicklingError, EOFError, LookupError, TypeErr
 
 
 class ResumeError(ValueError):
-    """What should be continued cannot be: it is damaged, or was made with other options."""
+    """The program cannot go on from a file: it is damaged, or was made with other options."""
 
 
 class Stateful(Protocol):
@@ -47,13 +47,7 @@ class State(NamedTuple):
 
 
 def save_checkpoint(path: Path, state: State, step: int, options: Mapping[str, Any]) -> None:
-    """Write the state of a training.
-
-    Args:
-        path: of the file, replaced when it exists; missing folders are made.
-        state: the training; it is only read.
-        step: how many steps are done.
-        options: what the training was made with, JSON values; `load_checkpoint` compares them.
+    """Write a training after some steps, with its options as JSON values; it is only read.
 
     Raises:
         NotWrittenError: when the disk is full; the last checkpoint stays whole.
@@ -69,11 +63,7 @@ def save_checkpoint(path: Path, state: State, step: int, options: Mapping[str, A
 
 
 def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
-    """Write what `read_checkpoint` reads, with a checksum.
-
-    Args:
-        path: of the file, replaced when it exists; missing folders are made.
-        content: ``"step"``, ``"options"``, ``"model"``, and more of what `torch.load` takes for weights only.
+    """Write ``"step"``, ``"options"``, ``"model"``, and what else `torch.load` takes for weights only.
 
     Raises:
         NotWrittenError: when the disk is full; the last checkpoint stays whole.
@@ -87,15 +77,7 @@ def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path, state: State, options: Mapping[str, Any]) -> int:
-    """Put a training where it was, the global random generators included.
-
-    Args:
-        path: of the file.
-        state: filled in place.
-        options: those of the training that goes on.
-
-    Returns:
-        How many steps are done.
+    """Put a training where it was, the global random generators included, and return how many steps are done.
 
     Raises:
         ResumeError: when the file is no checkpoint, or was made with other options.
@@ -120,9 +102,6 @@ def read_checkpoint(path: Path, otherwise: str) -> dict[str, Any]:
         path: of the file.
         otherwise: what to do where it is none, for the message.
 
-    Returns:
-        ``"step"``, ``"options"``, the state of each part by its name, and the random generators.
-
     Raises:
         ResumeError: when the file is no checkpoint, or a bit of it has changed.
     """
@@ -136,8 +115,8 @@ def check_same_options(path: Path, stored: Mapping[str, Any], asked: Mapping[str
     """Refuse to mix numbers that were made in different ways.
 
     Args:
-        path: of the file that is continued, for the message.
-        stored: the options in it; what is not asked for now may stand there besides.
+        path: of the file, for the message.
+        stored: the options in it; it may hold more than what is asked for now.
         asked: the options now.
 
     Raises:

@@ -44,18 +44,14 @@ def train(
     that share each batch give the network of one, up to rounding.
 
     Args:
-        model: the network.
-        objective: its loss; the progress of its weights is set here.
-        data: in the memory of the host.
-        options: how to train.
+        model, objective, data, options: what is trained, by which loss, on what, and how.
         seed: of the batches and of the augmentation; the initial weights are the caller's.
         checkpoint: file of the state, written while training and at the end.
         described: everything that determines the result, JSON values; stored in the checkpoint and compared.
         resume: whether to go on from the checkpoint, where there is one.
         stop: asked before each step.
-        observer: told of the beginning and of each epoch.
-        title: of the progress bar.
-        progress: whether to show the bar, which a terminal only gets to see.
+        observer: called at the beginning and after each epoch.
+        title, progress: of the progress bar, which only a terminal shows.
         ranks: this process among those that train the model.
 
     Raises:

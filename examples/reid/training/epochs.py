@@ -1,4 +1,4 @@
-"""What is known of an epoch: the means of its steps, gathered without waiting for the device."""
+"""The means of an epoch's steps, gathered without waiting for the device."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -54,13 +54,7 @@ class EpochMeans:
         self.images = 0
 
     def add(self, values: Mapping[str, Tensor], *, images: int, seconds: float) -> None:
-        """Take in one step.
-
-        Args:
-            values: scalars by name, the same names at each step.
-            images: that the step saw.
-            seconds: that it took.
-        """
+        """Take in one step: scalars by name, the same names at each step, the number of its images, and its time."""
         self.images += images
         self.seconds += seconds
         for name, value in values.items():
@@ -84,11 +78,7 @@ class EpochMeans:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on with an unfinished epoch.
-
-        Args:
-            state: from `state_dict`.
-        """
-        # Scalars on the host add up with those of any device.
+        """Go on with an unfinished epoch."""
+        # Scalars on the CPU add up with those of any device.
         self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
         self.seconds, self.images = state["seconds"], state["images"]

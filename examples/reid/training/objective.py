@@ -47,11 +47,7 @@ class Objective(nn.Module):
         self._terms = namedtuple("ObjectiveTerms", ["total", *identities, *method.terms])  # type: ignore[misc]
 
     def set_progress(self, progress: float) -> None:
-        """Set the weights for a moment of the training.
-
-        Args:
-            progress: 0 at the first step, 1 after the last.
-        """
+        """Set the weights for a moment of the training: 0 at the first step, 1 after the last."""
         for name, term in self.method.terms.items():
             share = min(1.0, progress / term.warmup) if term.warmup else 1.0
             self._weighted(term.reads).weights[name] = share * term.weight

@@ -54,9 +54,6 @@ class Descent:
     def step(self, loss: Tensor) -> Tensor:
         """Go down the gradient of a loss.
 
-        Args:
-            loss: ().
-
         Returns:
             The norm of the gradient of all parameters before it was clipped, (); not finite where ``"fp16"``
             left the step out.
@@ -75,10 +72,6 @@ class Descent:
         return self._scaler.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Set the scale of the loss.
-
-        Args:
-            state: from `state_dict`.
-        """
+        """Set the scale of the loss."""
         if state:
             self._scaler.load_state_dict(dict(state))

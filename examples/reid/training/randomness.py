@@ -13,22 +13,14 @@ __all__ = ["deterministic_algorithms", "random_states", "restore_random_states",
 
 
 def seed_everything(seed: int) -> None:
-    """Seed the global generators of Python, numpy and torch, the latter on every device.
-
-    Args:
-        seed: from 0 to 2**32 - 1.
-    """
+    """Seed the global generators of Python, numpy and torch, the latter on every device; from 0 to 2**32 - 1."""
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 the global one is meant: a branch of the user's own may draw from it
     torch.manual_seed(seed)
 
 
 def random_states() -> dict[str, Any]:
-    """Read where the global generators stand.
-
-    Returns:
-        Numbers, tuples and tensors, which `torch.load` reads with ``weights_only=True``.
-    """
+    """Read where the global generators stand, in values that `torch.load` reads with ``weights_only=True``."""
     name, key, *rest = np.random.get_state()  # noqa: NPY002
     return {
         "python": random.getstate(),
@@ -39,11 +31,7 @@ def random_states() -> dict[str, Any]:
 
 
 def restore_random_states(states: dict[str, Any]) -> None:
-    """Set the global generators to where they stood.
-
-    Args:
-        states: from `random_states`; those of graphics cards are left out where their number differs.
-    """
+    """Set the global generators to where they stood, those of graphics cards only where their number is the same."""
     version, key, gauss = states["python"]
     random.setstate((version, tuple(key), gauss))
     np.random.set_state(tuple(states["numpy"]))  # noqa: NPY002
@@ -54,12 +42,9 @@ def restore_random_states(states: dict[str, Any]) -> None:
 
 @contextmanager
 def deterministic_algorithms(wanted: bool) -> Iterator[None]:
-    """Let torch take algorithms that give the same bits every time, inside of the block.
+    """Let torch take algorithms that give the same bits every time, inside of the block, where it is wanted.
 
     A CPU does so anyhow with one number of threads; on a GPU it costs some speed.
-
-    Args:
-        wanted: whether to; otherwise nothing changes.
     """
     if not wanted:
         yield

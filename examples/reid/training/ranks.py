@@ -25,25 +25,18 @@ class Ranks(NamedTuple):
     """The place of this process among those that train one model together."""
 
     rank: int = 0
-    """From 0; the first one evaluates, writes and speaks."""
+    """From 0; the first one evaluates, writes and prints."""
     world_size: int = 1
     local_rank: int = 0
     """Among the processes of this machine: the number of its GPU."""
 
     @property
     def first(self) -> bool:
-        """Whether this process writes and speaks."""
+        """Whether this process writes and prints."""
         return self.rank == 0
 
     def share(self, value: T | None) -> T:
-        """Give all processes what the first one has; the others wait for it.
-
-        Args:
-            value: of the first process, anything that can be pickled; that of the others is not read.
-
-        Returns:
-            The value of the first process.
-        """
+        """Give all processes what the first one has; theirs is not read."""
         values = [value]
         if self.world_size > 1:
             distributed.broadcast_object_list(values, src=0, device=torch.device("cpu"))
@@ -51,14 +44,7 @@ class Ranks(NamedTuple):
         return values[0]
 
     def any(self, flag: bool) -> bool:
-        """Tell whether one of the processes raised a flag, without waiting for a GPU.
-
-        Args:
-            flag: of this process.
-
-        Returns:
-            The same answer on all of them.
-        """
+        """Tell all processes whether one of them raised a flag, without waiting for a GPU."""
         if self.world_size == 1:
             return flag
         flags = torch.tensor(int(flag))
@@ -71,14 +57,7 @@ ALONE: Final = Ranks()
 
 @contextmanager
 def join_ranks(device: str) -> Iterator[Ranks]:
-    """Join the processes that torchrun has started, for the time of the block.
-
-    Args:
-        device: of the training; each process of a machine takes the GPU of its number.
-
-    Returns:
-        This process among the others; alone where the program was not started by torchrun.
-    """
+    """Join the processes that torchrun has started, for the time of the block; each takes the GPU of its number."""
     if "LOCAL_RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
         return
@@ -86,7 +65,7 @@ def join_ranks(device: str) -> Iterator[Ranks]:
     on_gpu = torch.device(device).type == "cuda"
     if on_gpu:
         torch.cuda.set_device(local_rank)
-    # Flags and objects travel between hosts' memories, gradients between GPUs.
+    # Flags and objects travel between CPUs, gradients between GPUs.
     distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_PATIENCE)
     try:
         yield Ranks(distributed.get_rank(), distributed.get_world_size(), local_rank)
@@ -97,14 +76,9 @@ def join_ranks(device: str) -> Iterator[Ranks]:
 
 
 def parallel(model: nn.Module, ranks: Ranks) -> nn.Module:
-    """Let a network learn from the rows of all processes.
+    """Return the network to call while training, which learns from the rows of all processes.
 
-    Args:
-        model: on its device; its batch normalisation is made to look at the rows of all processes, in place.
-        ranks: this process among the others.
-
-    Returns:
-        The network to call while training; the model itself where it is alone.
+    The batch normalisation of the model is made to look at all rows, in place. Alone, it is the model itself.
     """
     if ranks.world_size == 1:
         return model

@@ -1,6 +1,7 @@
-"""Follows one training: its log, and the choice of its best epoch."""
+"""The callbacks of a training run: its log, and the choice of its best epoch."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
@@ -16,43 +17,35 @@ from reid.training.training_log import epoch_line, open_csv, open_tensorboard
 __all__ = ["Recorder"]
 
 
+@dataclass
 class Recorder(Observer):
     """Write each epoch to the terminal, a CSV file and perhaps TensorBoard, and let the best model be chosen.
 
-    Args:
-        network: that is trained.
-        title: how lines call it.
-        stem: of its files; the log is ``FOLDER/NAME.csv`` and ``FOLDER/tensorboard/NAME``.
-        steps: of the whole training.
-        best: who chooses; None: the last epoch is taken.
-        tensorboard: whether TensorBoard is asked for.
+    The log is ``STEM.csv``, beside it ``tensorboard/STEM``. Without `best`, the last epoch is taken.
     """
 
-    def __init__(
-        self, network: nn.Module, title: str, stem: Path, steps: int, best: BestModel | None, *, tensorboard: bool
-    ) -> None:
-        self._network = network
-        self._title = title
-        self._stem = stem
-        self._steps = steps
-        self._best = best
-        self._tensorboard = tensorboard
-        self._writers: tuple[Callable[[Epoch], None], ...] = ()
+    network: nn.Module
+    title: str
+    stem: Path
+    steps: int
+    best: BestModel | None
+    tensorboard: bool
+    _writers: tuple[Callable[[Epoch], None], ...] = ()
 
     @override
     def begin(self, done: int) -> None:
-        self._writers = (open_csv(self._stem.with_name(f"{self._stem.name}.csv"), done=done),)
-        if self._tensorboard:
-            self._writers += (open_tensorboard(self._stem.parent / "tensorboard" / self._stem.name, done=done),)
+        self._writers = (open_csv(self.stem.with_name(f"{self.stem.name}.csv"), done=done),)
+        if self.tensorboard:
+            self._writers += (open_tensorboard(self.stem.parent / "tensorboard" / self.stem.name, done=done),)
 
     @override
     def end_epoch(self, epoch: Epoch) -> None:
-        precision = None if self._best is None else self._best.consider(epoch, self._network)
+        precision = None if self.best is None else self.best.consider(epoch, self.network)
         for write in self._writers:
             write(epoch)
-        line = epoch_line(self._title, epoch, self._steps)
+        line = epoch_line(self.title, epoch, self.steps)
         tqdm.write(line if precision is None else f"{line}, mAP {100 * precision:.2f}")
 
     @override
     def parts(self) -> Mapping[str, Stateful]:
-        return {} if self._best is None else {"best": self._best}
+        return {} if self.best is None else {"best": self.best}

@@ -26,16 +26,7 @@ class Schedule(NamedTuple):
 
 
 def learning_rate_share(step: int, steps: int, schedule: Schedule) -> float:
-    """Tell which share of the largest learning rate a step takes.
-
-    Args:
-        step: from 0.
-        steps: number of steps of the whole training.
-        schedule: see there.
-
-    Returns:
-        A number above 0, at most 1.
-    """
+    """Tell which share of the largest learning rate a step takes, counted from 0: above 0, at most 1."""
     warm = schedule.warmup * steps
     if step + 1 < warm:
         return (step + 1) / warm

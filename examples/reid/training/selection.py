@@ -1,7 +1,8 @@
-"""Keeps the weights of the epoch that scored best on images that the training does not see."""
+"""Keeps the weights of the epoch that scored best on images outside of training."""
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -24,65 +25,40 @@ TEST_WARNING: Final = (
 )
 
 
+@dataclass
 class BestModel:
     """Score the network every few epochs and at the end, and keep the best weights in a file of their own.
 
-    Best is the largest mAP, the mean over the trials; of equal ones the first.
-
-    Args:
-        path: of the file, which `read_checkpoint` reads; its step is that of the epoch.
-        held_out: what is scored.
-        every: epochs between two scores.
-        steps: of the whole training.
-        options: what the training is made with, JSON values.
+    Best is the largest mAP, the mean over the trials; of equal ones the first. `read_checkpoint` reads the file.
     """
 
-    def __init__(self, path: Path, held_out: HeldOutSet, *, every: int, steps: int, options: Mapping[str, Any]) -> None:
-        self.path = path
-        self._held_out = held_out
-        self._every = every
-        self._steps = steps
-        self._options = dict(options)
-        self.precision = -math.inf
-        """The largest mAP so far."""
-        self.step = 0
-        """Where it was reached."""
+    path: Path
+    held_out: HeldOutSet
+    every: int
+    steps: int
+    options: Mapping[str, Any]
+    precision: float = -math.inf
+    """The largest mAP so far."""
+    step: int = 0
+    """Where it was reached."""
 
     def consider(self, epoch: Epoch, network: nn.Module) -> float | None:
-        """Score a network when it is time to.
-
-        Args:
-            epoch: that has ended.
-            network: as it is now.
-
-        Returns:
-            Its mAP; None where it was not scored.
-
-        Raises:
-            NotWrittenError: when the disk is full.
-        """
-        if epoch.epoch % self._every and epoch.step < self._steps:
+        """Score the network when it is time to, and return its mAP; None where it was not scored."""
+        if epoch.epoch % self.every and epoch.step < self.steps:
             return None
-        images, modalities, trials = self._held_out
+        images, modalities, trials = self.held_out
         embeddings = extract_embeddings(network, images, modalities, progress=False)
         precision = average(evaluate_trials(embeddings, trials)).mAP
         if precision > self.precision:
             self.precision, self.step = precision, epoch.step
-            content = {"step": self.step, "options": self._options, "model": network.state_dict()}
+            content = {"step": self.step, "options": self.options, "model": network.state_dict()}
             write_checkpoint(self.path, content)
         return precision
 
     def restore(self, network: nn.Module) -> None:
-        """Put the best weights into a network.
-
-        Args:
-            network: filled in place.
-
-        Raises:
-            ResumeError: when the file is damaged, or of a training with other options.
-        """
+        """Put the best weights into a network; a ResumeError tells that their file does not fit this training."""
         content = read_checkpoint(self.path, "start anew without --resume")
-        check_same_options(self.path, content["options"], self._options)  # another run may have the name
+        check_same_options(self.path, content["options"], self.options)  # another run may have the name
         network.load_state_dict(content["model"])
 
     def state_dict(self) -> dict[str, float | int]:
@@ -90,9 +66,5 @@ class BestModel:
         return {"precision": self.precision, "step": self.step}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on with the best score so far.
-
-        Args:
-            state: from `state_dict`.
-        """
+        """Go on with the best score so far."""
         self.precision, self.step = float(state["precision"]), int(state["step"])

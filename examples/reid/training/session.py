@@ -1,4 +1,4 @@
-"""The steps of one training: draw a batch, go down the gradient, tell what an epoch came to."""
+"""The steps of one training: draw a batch, go down the gradient, report each epoch."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -28,13 +28,13 @@ __all__ = ["Observer", "Session", "batches_of", "begin_session", "end_epoch", "t
 
 
 class Observer:
-    """What is told of a training; this one keeps nothing. In several processes only the first one tells."""
+    """Callbacks of a training run; these do nothing. Only the first of several processes calls them."""
 
     def begin(self, done: int) -> None:
-        """Hear how many steps are done before the first one, more than 0 when a training goes on."""
+        """Called before the first step, with the number of steps done: more than 0 when a training goes on."""
 
     def end_epoch(self, epoch: Epoch) -> None:
-        """Hear what an epoch came to; the network is as its last step left it."""
+        """Called after an epoch; the network is as its last step left it."""
 
     def parts(self) -> Mapping[str, Stateful]:
         """Return what belongs into the checkpoint, by name."""
@@ -66,14 +66,7 @@ def begin_session(
     observer: Observer,
     ranks: Ranks,
 ) -> Session:
-    """Put everything in its place for the first step; a checkpoint may be loaded into it.
-
-    Args:
-        model, objective, data, options, seed, observer, ranks: see `reid.training.engine.train`.
-
-    Returns:
-        The session.
-    """
+    """Put everything in its place for the first step; a checkpoint may be loaded into it. See `train`."""
     if options.precision == "float64":
         model.double()
     if next(model.parameters()).is_cuda:
@@ -100,15 +93,7 @@ def begin_session(
 
 
 def batches_of(sampler: CrossModalityPKSampler, done: int) -> Iterator[Share]:
-    """Give the batches of one epoch after the other, for ever.
-
-    Args:
-        sampler: of this process.
-        done: number of batches that were given before.
-
-    Returns:
-        The share of this process in each batch.
-    """
+    """Give this process's share of each batch, epoch after epoch without end, after `done` batches."""
     first, position = divmod(done, len(sampler))
     sampler.load_state_dict({"epoch": first, "position": position})
     for epoch in count(first):
@@ -117,13 +102,7 @@ def batches_of(sampler: CrossModalityPKSampler, done: int) -> Iterator[Share]:
 
 
 def take_step(session: Session, share: Share, step: int) -> None:
-    """Learn from one batch.
-
-    Args:
-        session: changed in place.
-        share: what this process has of the batch.
-        step: from 0.
-    """
+    """Learn from one batch; steps count from 0."""
     started = time.perf_counter()
     options, descent = session.options, session.descent
     rate = options.learning_rate * learning_rate_share(step, options.steps, options.schedule)
@@ -164,13 +143,7 @@ def _gap(outputs: Outputs, labels: Tensor, modalities: Tensor) -> Tensor:
 
 
 def end_epoch(session: Session, number: int, step: int) -> None:
-    """Tell the observer what the epoch came to, and begin another.
-
-    Args:
-        session: its means are cleared.
-        number: of the epoch, from 1.
-        step: number of steps done.
-    """
+    """Report an epoch, counted from 1, to the observer, and begin another."""
     means, device = session.means, session.descent.device
     started = time.perf_counter()
     values = means.means()  # waits for the device

@@ -2,80 +2,56 @@
 
 import io
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reid.data.dataset import HeldOutSet
-from reid.data.layout import ImageList
 from reid.whole_file import write_whole
 
-__all__ = ["Pictured", "choose_pictured", "write_snapshot"]
-
-_MOST: Final = 2000
+__all__ = ["Embeddings", "choose_pictured", "read_embeddings", "write_embeddings"]
 
 
-class Pictured(NamedTuple):
-    """Which test images are pictured."""
+class Embeddings(NamedTuple):
+    """Embeddings of the same test images before the first and after the last step."""
 
-    rows: NDArray[np.int64]  # (n,), ascending
-    listed: ImageList  # of these rows
-    root: Path
-
-    def images(self, test: HeldOutSet) -> tuple[Tensor, Tensor]:
-        """Return the images (n, 3, H, W) and their modalities (n,)."""
-        rows = torch.from_numpy(self.rows)
-        return test.images[rows], test.modalities[rows]
+    before: Tensor  # (N, D)
+    after: Tensor  # (N, D)
+    identities: Tensor  # (N,) int64
+    modalities: Tensor  # (N,) int64
+    paths: tuple[str, ...]  # N, relative to the folder of the data set
 
 
-def choose_pictured(listed: ImageList, root: Path, *, most: int = _MOST, seed: int = 0) -> Pictured:
-    """Choose identities by chance, and take all their images, as long as there is room.
-
-    Args:
-        listed: the test images.
-        root: folder of the data set.
-        most: number of images that is not exceeded, unless the first identity has more.
-        seed: of the choice.
-
-    Returns:
-        The images, in the order of the list.
-    """
-    order = np.random.default_rng(seed).permutation(np.unique(listed.identities))
-    sizes = np.array([(listed.identities == identity).sum() for identity in order])
+def choose_pictured(identities: NDArray[np.int64], *, most: int = 2000, seed: int = 0) -> NDArray[np.int64]:
+    """Choose identities by chance and take all their images, at most `most` unless the first identity has more."""
+    order = np.random.default_rng(seed).permutation(np.unique(identities))
+    sizes = np.array([(identities == identity).sum() for identity in order])
     fitting = max(1, int((sizes.cumsum() <= most).sum()))
-    rows = np.flatnonzero(np.isin(listed.identities, order[:fitting]))
-    chosen = ImageList(tuple(listed.paths[row] for row in rows), *(column[rows] for column in listed[1:]))
-    return Pictured(rows, chosen, root)
+    return np.flatnonzero(np.isin(identities, order[:fitting]))
 
 
-def write_snapshot(path: Path, pictured: Pictured, before: Tensor, after: Tensor) -> None:
-    """Write both embeddings with what is known of the images, as a ``.npz`` file.
-
-    Args:
-        path: of the file.
-        pictured: the n images.
-        before: ``(n, D)``, from the network as it was initialised.
-        after: ``(n, D)``, from the trained one.
-
-    Raises:
-        NotWrittenError: when the disk is full.
-    """
+def write_embeddings(path: Path, embeddings: Embeddings) -> None:
+    """Write a ``.npz`` file."""
     memory = io.BytesIO()
-    listed = pictured.listed
-    np.savez(
-        memory,
-        before=before.float().numpy(),
-        after=after.float().numpy(),
-        identities=listed.identities,
-        cameras=listed.cameras,
-        modalities=listed.modalities,
-        paths=np.array([_inside(path, pictured.root) for path in listed.paths]),
-    )
+    parts: dict[str, Any] = {name: np.asarray(part) for name, part in embeddings._asdict().items()}
+    np.savez(memory, **parts)
     write_whole(path, memory.getbuffer())
 
 
-def _inside(path: Path, root: Path) -> str:
-    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+def read_embeddings(path: Path) -> Embeddings:
+    """Read what `write_embeddings` wrote, in float64.
+
+    Raises:
+        OSError, LookupError, EOFError, BadZipFile, ValueError: when the file cannot be read, or is not such a file.
+    """
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        before, after, identities, modalities, paths = (file[name] for name in Embeddings._fields)
+    lengths = {len(part) for part in (before, after, identities, modalities, paths)}
+    if before.ndim != 2 or after.ndim != 2 or len(lengths) > 1:
+        raise ValueError(f"{path.name} must hold one row for each image in every part.")
+    if not (np.isfinite(before).all() and np.isfinite(after).all()):
+        raise ValueError(f"{path.name} holds embeddings that are not finite: the model has diverged.")
+    before, after, identities, modalities = map(torch.from_numpy, (before, after, identities, modalities))
+    return Embeddings(before.double(), after.double(), identities.long(), modalities.long(), tuple(map(str, paths)))

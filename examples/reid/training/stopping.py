@@ -1,31 +1,23 @@
 """Turns the first Ctrl-C into a request, which a training obeys between two steps."""
 
+import multiprocessing.synchronize
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Protocol
 
 __all__ = ["Flag", "request_on_interrupt"]
 
 
-class Flag(Protocol):
-    """An event of `threading` or of `multiprocessing`."""
-
-    def set(self) -> None:
-        """Raise the flag."""
-
-    def is_set(self) -> bool:
-        """Tell whether it was raised."""
+Flag = threading.Event | multiprocessing.synchronize.Event
 
 
 @contextmanager
 def request_on_interrupt(flag: Flag, *, once: bool = True) -> Iterator[None]:
     """Raise the flag, and no exception, on the first SIGINT inside of the block; a second interrupts at once.
 
-    Args:
-        flag: read by whoever works inside of the block, in this process or in another.
-        once: false where one Ctrl-C arrives twice, from the terminal and from torchrun: no exception then.
+    `once` is false where one Ctrl-C arrives twice, from the terminal and from torchrun: no exception then.
     """
 
     def request(number: int, frame: FrameType | None) -> None:

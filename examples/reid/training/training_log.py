@@ -1,4 +1,4 @@
-"""Writes an epoch where people look: a line on the terminal, a line of a CSV file, TensorBoard."""
+"""Writes an epoch as a line on the terminal, as a line of a CSV file, and to TensorBoard."""
 
 import csv
 import importlib
@@ -18,20 +18,11 @@ _NUMBERS: Final = tuple(name for name in Epoch._fields if name != "terms")
 
 
 class MissingTensorBoardError(ImportError):
-    """TensorBoard is asked for and not installed; the message is a sentence."""
+    """``--tensorboard`` is given, but TensorBoard is not installed."""
 
 
 def epoch_line(title: str, epoch: Epoch, steps: int) -> str:
-    """Say in one line what an epoch came to.
-
-    Args:
-        title: of the model.
-        epoch: that has ended.
-        steps: of the whole training.
-
-    Returns:
-        The line.
-    """
+    """Say in one line what an epoch of a model came to."""
     parts = [
         f"{title}: epoch {epoch.epoch}",
         f"step {epoch.step}/{steps}",
@@ -75,14 +66,7 @@ def open_csv(path: Path, *, done: int) -> Callable[[Epoch], None]:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """Read a file of one line per epoch; a torn line, as an interruption leaves it, is left out.
-
-    Args:
-        path: of the file.
-
-    Returns:
-        The cells by column; no line where there is no file.
-    """
+    """Read the lines of a CSV file, if it exists, without a torn one as an interruption leaves it."""
     if not path.is_file():
         return []
     with path.open(encoding="utf-8", newline="") as file:
@@ -91,14 +75,11 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def open_tensorboard(folder: Path, *, done: int) -> Callable[[Epoch], None]:
-    """Begin or go on with a TensorBoard log; steps are those of the training.
+    """Begin or go on with a TensorBoard log, and return a function that writes every number of an epoch.
 
     Args:
         folder: of the log.
         done: steps after which a training goes on; later events, which an interruption left, are hidden.
-
-    Returns:
-        A function that writes every number of an epoch.
 
     Raises:
         MissingTensorBoardError: one sentence.
@@ -116,14 +97,7 @@ def open_tensorboard(folder: Path, *, done: int) -> Callable[[Epoch], None]:
 
 
 def require_tensorboard() -> Any:
-    """Import what writes TensorBoard logs.
-
-    Returns:
-        The module `torch.utils.tensorboard`.
-
-    Raises:
-        MissingTensorBoardError: one sentence.
-    """
+    """Import `torch.utils.tensorboard`, or raise a MissingTensorBoardError."""
     try:
         return importlib.import_module("torch.utils.tensorboard")
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""What the folders of all data sets have in common: lists of images, files that name them, and their complaints."""
+"""What the readers of all data sets share: lists of images, files that name images, and error messages."""
 
 import os
 import re
@@ -130,7 +130,7 @@ def read_identities(file: Path) -> list[int]:
 
 
 def read_labelled_paths(root: Path, name: str) -> list[tuple[Path, int]]:
-    """Read a file below the folder `root` whose lines are ``path label``; nobody looked whether the paths exist."""
+    """Read a file below the folder `root` whose lines are ``path label``; the paths need not exist."""
     file = root / name
     lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     pairs = [line.strip().rsplit(maxsplit=1) for line in lines if line.strip()]

@@ -16,9 +16,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from reid.data.threads import map_in_threads
-from reid.synthetic.appearance import Camera, draw_person
-from reid.synthetic.drawing import draw_images
+from reid.drawing.appearance import Camera, draw_person
+from reid.drawing.persons import draw_images
+from reid.threads import map_in_threads
 
 __all__ = ["FINGERPRINT", "Cell", "check_options", "draw_cells", "ensure_folder", "generator", "write_lines"]
 
@@ -46,12 +46,9 @@ def ensure_folder(root: Path, options: Mapping[str, Any], fill: Callable[[Path],
     A folder made with other options is replaced; one that was not made here is never touched.
 
     Args:
-        root: the folder.
+        root: the folder; it is returned.
         options: everything that its content depends on, JSON values.
         fill: writes the content into an empty folder.
-
-    Returns:
-        `root`.
 
     Raises:
         FileExistsError: when `root` holds something else.

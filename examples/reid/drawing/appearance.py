@@ -171,6 +171,5 @@ def _scalp(generator: np.random.Generator) -> Cloth:
 
 def _material(color: NDArray[np.float64], reflectance: float) -> Cloth:
     return Cloth(
-        colors=np.stack([color, color]).astype(np.float32),
-        reflectances=np.full((2, 1), reflectance, dtype=np.float32),
+        colors=np.stack([color, color]).astype(np.float32), reflectances=np.full((2, 1), reflectance, dtype=np.float32)
     )

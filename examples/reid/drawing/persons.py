@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.synthetic.appearance import Camera, Cloth, Person, Values
+from reid.drawing.appearance import Camera, Cloth, Person, Values
 
 __all__ = ["draw_images"]
 
@@ -45,17 +45,9 @@ class _Part(NamedTuple):
 def draw_images(
     person: Person, camera: Camera, count: int, size: tuple[int, int], generator: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Draw images of a person as a camera sees them, each in another pose and light.
+    """Draw images (N, H, W, 3) of a person as a camera sees them, each in another pose and light.
 
-    Args:
-        person: the identity.
-        camera: what photographs.
-        count: number of images N.
-        size: (height, width) in pixels.
-        generator: where the random numbers of pose, light and noise come from.
-
-    Returns:
-        ``(N, H, W, 3)``; the three channels of an infrared image are equal.
+    The generator gives the random numbers of pose, light and noise. The channels of an infrared image are equal.
     """
     pose = _random_pose(person, camera, count, generator)
     frame = _locate(pose, size)
@@ -105,12 +97,10 @@ def _body(person: Person, pose: _Pose, frame: _Frame) -> Iterator[_Part]:
     yield from _arm(person, far * girth * person.shoulders, far * pose.stride * side, frame)
     if person.skirt:
         yield _Part(
-            _trapezoid(frame, person.crotch - 0.1, 0.72, girth * person.hips, girth * person.skirt),
-            person.lower,
+            _trapezoid(frame, person.crotch - 0.1, 0.72, girth * person.hips, girth * person.skirt), person.lower
         )
     yield _Part(
-        _trapezoid(frame, 0.155, person.crotch + 0.02, girth * person.shoulders, girth * person.hips),
-        person.upper,
+        _trapezoid(frame, 0.155, person.crotch + 0.02, girth * person.shoulders, girth * person.hips), person.upper
     )
     yield from _arm(person, near * girth * person.shoulders, near * pose.stride * side, frame)
     if person.bag == "backpack":

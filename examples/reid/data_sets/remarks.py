@@ -1,4 +1,4 @@
-"""Compares the lists of a data set with each other and with the real ones: refuses what cannot be, tells the rest."""
+"""Compares the lists of a data set with each other and with the real ones: refuses errors, remarks on differences."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,14 +7,14 @@ from itertools import combinations
 from typing import Any, Final, NamedTuple
 
 from modinv import INFRARED, VISIBLE
-from reid.data.layout import ImageList, few
+from reid.data_sets.layout import ImageList, few
 
-__all__ = ["remarks_of"]
+__all__ = ["Counts", "remarks_of"]
 
 _KINDS: Final = {VISIBLE: "visible", INFRARED: "infrared"}
 
 
-class _Counts(NamedTuple):
+class Counts(NamedTuple):
     """How large a list is."""
 
     identities: int
@@ -22,20 +22,7 @@ class _Counts(NamedTuple):
     infrared: int
 
 
-# Those of SYSU-MM01 are counted in its own rand_perm_cam.mat; trainval is what the field trains on.
-_COUNTS: Final = {
-    "SYSU-MM01 train": _Counts(296, 20_284, 9_929),
-    "SYSU-MM01 val": _Counts(99, 1_974, 1_980),
-    "SYSU-MM01 trainval": _Counts(395, 22_258, 11_909),
-    "SYSU-MM01 test": _Counts(96, 6_775, 3_803),
-    "RegDB train": _Counts(206, 2_060, 2_060),
-    "RegDB test": _Counts(206, 2_060, 2_060),
-    "LLCM train": _Counts(713, 16_946, 13_975),
-    "LLCM test": _Counts(351, 8_680, 7_166),
-}
-
-
-def remarks_of(lists: Mapping[str, ImageList]) -> list[str]:
+def remarks_of(lists: Mapping[str, ImageList], real: Mapping[str, Counts]) -> list[str]:
     """Say in what the lists differ from the real ones, and refuse those that contradict themselves or each other.
 
     Lists have labels of their own, so a person is known again by the folder: one that holds a single identity is
@@ -43,6 +30,7 @@ def remarks_of(lists: Mapping[str, ImageList]) -> list[str]:
 
     Args:
         lists: some or all of one data set, by its name and the part, such as ``"RegDB test"``.
+        real: how large the real ones are.
 
     Returns:
         One line for each difference; it is no error, since look-alikes and subsets are smaller.
@@ -53,7 +41,7 @@ def remarks_of(lists: Mapping[str, ImageList]) -> list[str]:
     """
     _refuse_shared_persons(lists)
     _refuse_repeated_files(lists)
-    return [line for name, images in lists.items() for line in _differences(name, images)]
+    return [line for name, images in lists.items() for line in _differences(name, images, real[name])]
 
 
 def _refuse_repeated_files(lists: Mapping[str, ImageList]) -> None:
@@ -83,7 +71,7 @@ def _refuse_shared_persons(lists: Mapping[str, ImageList]) -> None:
             )
 
 
-def _differences(name: str, images: ImageList) -> Iterator[str]:
+def _differences(name: str, images: ImageList, real: Counts) -> Iterator[str]:
     seen = [set(images.identities[images.modalities == modality].tolist()) for modality in _KINDS]
     if not seen[0] & seen[1]:
         raise ValueError(
@@ -91,11 +79,11 @@ def _differences(name: str, images: ImageList) -> Iterator[str]:
             "in infrared ones), so nothing can be learnt or scored across them: give images of both the same labels."
         )
     infrared = int((images.modalities == INFRARED).sum())
-    found = _Counts(len(seen[0] | seen[1]), len(images.paths) - infrared, infrared)
-    if found != (expected := _COUNTS[name]):
+    found = Counts(len(seen[0] | seen[1]), len(images.paths) - infrared, infrared)
+    if found != real:
         texts = [
             f"{n.identities:,} identities with {n.visible:,} visible and {n.infrared:,} infrared images"
-            for n in (expected, found)
+            for n in (real, found)
         ]
         yield f"{name} has {texts[0]}, found {texts[1]}: scores do not compare with published ones."
     if alone := sorted(seen[0] ^ seen[1]):
@@ -111,7 +99,7 @@ def _differences(name: str, images: ImageList) -> Iterator[str]:
 
 
 def _folders(images: ImageList) -> dict[tuple[str, int], int]:
-    """Tell whose the folders are, by name and modality, that hold images of one identity alone."""
+    """Find the folders that hold one identity alone, by name and modality, and that identity."""
     owners: dict[tuple[str, int], set[int]] = {}
     for path, identity, modality in zip(
         images.paths, images.identities.tolist(), images.modalities.tolist(), strict=True
@@ -125,7 +113,7 @@ def _persons(images: ImageList) -> set[str]:
 
 
 def _several(pairs: Iterable[tuple[int | str, int | str]]) -> list[str]:
-    """Show what has several partners, with them."""
+    """Show each one that has several partners, with its partners."""
     partners: dict[Any, set[Any]] = {}
     for one, other in pairs:
         partners.setdefault(one, set()).add(other)

@@ -1,24 +1,27 @@
-"""The protocols of SYSU-MM01: the official galleries and AGW's, all and indoor search, one or several shots."""
+"""The galleries of SYSU-MM01: the official ones and AGW's, all and indoor search, one or several shots."""
 
 from collections.abc import Iterable, Mapping
 from itertools import product
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
+import scipy.io
 from numpy.typing import NDArray
 
-from reid.protocols.single_shot import NUM_TRIALS, Cells, single_shot_gallery, sort_into_cells
-from reid.protocols.trials import Rule, Trials
+from reid.protocols import NUM_TRIALS, Cells, Rule, Trials, single_shot_gallery, sort_into_cells
 
-__all__ = ["SYSU_GALLERY_CAMERAS", "SYSU_QUERY_CAMERAS", "GalleryChoice", "Mode", "Permutations", "sysu_trials"]
+__all__ = ["GALLERY_CAMERAS", "PERMUTATIONS", "QUERY_CAMERAS", "GalleryChoice", "Mode", "Permutations"]
+__all__ += ["protocol_files", "read_permutation_file", "read_permutations", "sysu_trials", "write_permutation_file"]
 
 GalleryChoice = Literal["official", "agw"]
 Mode = Literal["all", "indoor"]
 Permutations = Mapping[tuple[int, int], NDArray[Any]]
 """``(camera, identity)`` → image numbers from 1, shape ``(10, n)``."""
 
-SYSU_QUERY_CAMERAS = (3, 6)
-SYSU_GALLERY_CAMERAS: Mapping[Mode, tuple[int, ...]] = {"all": (1, 2, 4, 5), "indoor": (1, 2)}
+PERMUTATIONS = "rand_perm_cam.mat"
+QUERY_CAMERAS = (3, 6)
+GALLERY_CAMERAS: Mapping[Mode, tuple[int, ...]] = {"all": (1, 2, 4, 5), "indoor": (1, 2)}
 # Cameras 2 and 3 hang in one room, so only queries of camera 3 lose gallery images: all those of camera 2.
 _RULE = Rule(locations=(1, 2, 2, 4, 5, 6))
 
@@ -72,10 +75,68 @@ def sysu_trials(
     _check_options(gallery, mode, shots)
     cells = sort_into_cells(identities, cameras, numbers)
     _check_cameras(cameras)
-    galleries = _galleries(cells, gallery, SYSU_GALLERY_CAMERAS[mode], shots, permutations)
-    asking = [key for key in sorted(cells) if key[0] in SYSU_QUERY_CAMERAS]
+    galleries = _galleries(cells, gallery, GALLERY_CAMERAS[mode], shots, permutations)
+    asking = [key for key in sorted(cells) if key[0] in QUERY_CAMERAS]
     query = np.array([index for key in asking for index in cells[key].values()], dtype=np.int64)
     return Trials((query,) * NUM_TRIALS, galleries, identities, cameras, _RULE)
+
+
+def read_permutations(root: Path) -> Permutations | None:
+    """Read the permutations of a data set, see `read_permutation_file`; None where it has none."""
+    file = root / "exp" / PERMUTATIONS
+    return read_permutation_file(file) if file.is_file() else None
+
+
+def read_permutation_file(file: Path) -> dict[tuple[int, int], NDArray[np.int64]]:
+    """Read the file `rand_perm_cam.mat` of the data set, wherever it lies.
+
+    Returns:
+        For each (camera, identity) that has images, a ``(10, n)`` array: row t is a permutation of the n
+        image numbers, counted from 1, whose first one or ten entries are the gallery of trial t.
+
+    Raises:
+        ValueError: when the file holds something else.
+    """
+    try:
+        cells = scipy.io.loadmat(file)["rand_perm_cam"]
+        return {
+            (camera, identity): permutations.astype(np.int64).reshape(NUM_TRIALS, permutations.shape[1])
+            for camera, cell in zip(range(1, 7), cells.reshape(-1), strict=True)
+            for identity, permutations in enumerate(cell.reshape(-1), start=1)
+            if permutations.size
+        }
+    except NotImplementedError as error:
+        raise ValueError(
+            f"{file} is a MATLAB file of version 7.3, which is not read: copy the file from the data set again, or "
+            "save it with -v7."
+        ) from error
+    except Exception as error:  # scipy raises many kinds on a file that is cut off or no MATLAB file
+        raise ValueError(
+            f"{file} must hold a cell array 'rand_perm_cam' of six cameras, but does not: "
+            "copy the file from the data set again."
+        ) from error
+
+
+def protocol_files(gallery: GalleryChoice, exp: Path | None) -> tuple[Path, ...]:
+    """Find the permutations in the folder ``exp``, where the protocol needs them."""
+    if gallery != "official":
+        return ()
+    if exp is None:
+        raise ValueError(f"--protocol official needs --exp, the folder of {PERMUTATIONS}; or use --protocol agw.")
+    if not (file := exp / PERMUTATIONS).is_file():
+        raise FileNotFoundError(f"{file} does not exist; copy it from the data set, or use --protocol agw.")
+    return (file,)
+
+
+def write_permutation_file(file: Path, permutations: Permutations, identities: int) -> None:
+    """Write what `read_permutation_file` reads, with numbers up to 255: a cell of cells, as MATLAB nests them."""
+    outer = np.empty((6, 1), dtype=object)
+    for row in range(6):
+        outer[row, 0] = np.empty((identities, 1), dtype=object)
+        for identity in range(1, identities + 1):
+            rows = permutations.get((row + 1, identity), np.zeros((NUM_TRIALS, 0)))
+            outer[row, 0][identity - 1, 0] = rows.astype(np.uint8)
+    scipy.io.savemat(file, {"rand_perm_cam": outer})
 
 
 def _galleries(

@@ -18,7 +18,7 @@ def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item]) ->
     """Call a function on every item, on several at a time, and give the results in the order of the items.
 
     This makes sense where the time goes into code that leaves the interpreter's lock: decoders, large arrays, disks.
-    Whoever stops taking results, or is interrupted, stops the calls too.
+    When the caller stops taking results, or is interrupted, the calls stop too.
     """
     items = iter(items)
     with ThreadPoolExecutor() as pool:
