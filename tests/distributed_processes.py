@@ -128,7 +128,7 @@ def with_nan(layout: Layout) -> Layout:
 
 def in_processes(work: Callable[[int], Any], count: int, folder: Path) -> list[Any]:
     """Run ``work(rank)`` in ``count`` new processes that find each other through a file, and return what came."""
-    spawn(_run, args=(work, count, str(folder)), nprocs=count)  # type: ignore[no-untyped-call]
+    spawn(_run, args=(work, count, str(folder)), nprocs=count)
     return [torch.load(folder / f"rank{rank}.pt", weights_only=False) for rank in range(count)]
 
 

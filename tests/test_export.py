@@ -48,7 +48,7 @@ def test_traced_module_takes_any_number_of_rows(name: str) -> None:
     module, other = MODULES[name].eval(), inputs(name, 14)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that tracing is on its way out
-        traced = torch.jit.trace(module, inputs(name, 9), strict=False)  # type: ignore[no-untyped-call]
+        traced = torch.jit.trace(module, inputs(name, 9), strict=False)
     torch.testing.assert_close(tensors(traced(*other)), tensors(module(*other)))
 
 
@@ -74,7 +74,7 @@ def test_traced_loss_has_the_value_of_the_eager_one_at_its_number_of_rows(name: 
     loss, given, other = LOSSES[name], *(make_batch(seed=seed, dtype=torch.float32) for seed in range(2))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        traced = torch.jit.trace(loss, tuple(given), check_trace=False)  # type: ignore[no-untyped-call]
+        traced = torch.jit.trace(loss, tuple(given), check_trace=False)
     torch.testing.assert_close(traced(*other), loss(*other), rtol=1e-5, atol=1e-6)
 
 

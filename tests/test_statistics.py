@@ -84,11 +84,11 @@ def test_products_are_float64_where_the_user_lets_float32_ones_be_rounded() -> N
     assert (gradient - exact_gradient).abs().max() < 1e-7 * exact_gradient.abs().max()  # cast to float32 once
 
 
-class _CountProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _CountProducts(TorchDispatchMode):
     """Count the matrix products of at least so many multiplications."""
 
     def __init__(self, least: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.least, self.count = least, 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN204

@@ -31,7 +31,7 @@ def draw_growth(results: list[Growth], path: Path) -> None:
 
 
 def draw_routes(results: list[Route], path: Path) -> None:
-    """Draw how long sample space takes over how long feature space takes, one panel for each dimension."""
+    """Draw how long the Gram matrix takes over how long the rows take, one panel for each dimension."""
     dimensions = sorted({route.dimension for route in results})
 
     def fill(axes: Any) -> None:
@@ -39,10 +39,10 @@ def draw_routes(results: list[Route], path: Path) -> None:
             for name in dict.fromkeys(route.divergence for route in results):
                 line = [route for route in results if (route.divergence, route.dimension) == (name, dimension)]
                 shares = [route.rows / dimension for route in line]
-                ax.plot(shares, [route.sample / route.feature for route in line], marker="o", label=name)
+                ax.plot(shares, [route.gram / route.from_rows for route in line], marker="o", label=name)
             ax.axhline(1, color="black", linewidth=0.8)
             ax.axvline(1, color="black", linewidth=0.8, linestyle=":")
-            ax.set(xscale="log", yscale="log", xlabel=f"N / D (D = {dimension})", ylabel="sample / feature space")
+            ax.set(xscale="log", yscale="log", xlabel=f"N / D (D = {dimension})", ylabel="Gram matrix / rows")
             _label_sizes(ax, SHARES)
         axes[0].legend()
 

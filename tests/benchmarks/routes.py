@@ -1,4 +1,4 @@
-"""Sample space against feature space around N = D: what the choice by shape costs where it is wrong."""
+"""The Gram matrix against the rows around N = D: what the choice by shape costs where it is wrong."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,7 +10,9 @@ import modinv
 from benchmarks.inputs import DIVERGENCES, batch_of, gaussian
 from benchmarks.page import chapter, explained, number, table, verdict
 from benchmarks.timing import Effort, best_times, forward_backward, threads
-from modinv.divergences import FeatureGaussians, Gaussians, SampleGaussians, lay_out
+from modinv.divergences import DenseGaussians
+from modinv.divergences.full import GramGaussians, RowGaussians
+from modinv.groups import Comparisons
 from modinv.statistics import Statistics
 
 __all__ = ["SHARES", "Route", "measure", "section"]
@@ -27,14 +29,14 @@ class Route(NamedTuple):
     divergence: str
     rows: int  # N, of both modalities together
     dimension: int
-    sample: float  # seconds
-    feature: float  # seconds
+    gram: float  # seconds
+    from_rows: float  # seconds
 
     @property
     def excess(self) -> float:
         """How many times slower the chosen route is than the better one."""
-        chosen = self.sample if self.rows <= self.dimension else self.feature
-        return chosen / min(self.sample, self.feature)
+        chosen = self.gram if self.rows <= self.dimension else self.from_rows
+        return chosen / min(self.gram, self.from_rows)
 
 
 def measure(effort: Effort) -> list[Route]:
@@ -45,25 +47,26 @@ def measure(effort: Effort) -> list[Route]:
 
 def _measure_one(effort: Effort, divergence: str, rows: int, dimension: int) -> Route:
     batch = batch_of(rows // 2, dimension)
-    calls = {
-        form.__name__: forward_backward(_through(form, divergence), batch)
-        for form in (SampleGaussians, FeatureGaussians)
-    }
+    calls = {form.__name__: forward_backward(_through(form, divergence), batch) for form in (_from_gram, _from_rows)}
     with threads(1):
         times = best_times(calls, effort)
-    sample, feature = (times[form.__name__].seconds for form in (SampleGaussians, FeatureGaussians))
-    return Route(divergence, rows, dimension, sample, feature)
+    return Route(divergence, rows, dimension, *(times[form.__name__].seconds for form in (_from_gram, _from_rows)))
 
 
-def _through(form: Callable[..., Gaussians], divergence: str) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+def _from_gram(statistics: Statistics, compared: Comparisons, shrinkage: float | str) -> DenseGaussians:
+    return GramGaussians(statistics, statistics.gram, compared, shrinkage)
+
+
+def _from_rows(statistics: Statistics, compared: Comparisons, shrinkage: float | str) -> DenseGaussians:
+    return RowGaussians(statistics, compared, shrinkage)
+
+
+def _through(form: Callable[..., DenseGaussians], divergence: str) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """Return the loss of a divergence that takes one route whatever the shape."""
     loss = gaussian(divergence)
 
-    def gaussians_of(statistics: Statistics, level: str, _: str, shrinkage: float | str) -> Gaussians:
-        return form(statistics, lay_out(statistics, level), shrinkage)
-
     def call(features: Tensor, labels: Tensor, modalities: Tensor) -> Tensor:
-        with patch.object(modinv.divergences, "gaussians_of", gaussians_of):
+        with patch.object(modinv.divergences, "full_gaussians", form):
             value: Tensor = loss(features, labels, modalities)
         return value
 
@@ -77,21 +80,21 @@ def section(routes: list[Route]) -> str:
         (
             f"`{route.divergence}`",
             *(str(route.rows), str(route.dimension)),
-            *(number(1e3 * seconds) for seconds in (route.sample, route.feature)),
-            "sample space" if route.rows <= route.dimension else "feature space",
+            *(number(1e3 * seconds) for seconds in (route.gram, route.from_rows)),
+            "Gram matrix" if route.rows <= route.dimension else "rows",
             f"**{number(route.excess)}**",
             verdict(route.excess, most=_TARGET),
         )
         for route in worst
     ]
     columns = (
-        *("divergence", "N", "D", "sample space, ms", "feature space, ms", "chosen", "times slower than the better"),
+        *("divergence", "N", "D", "Gram matrix, ms", "rows, ms", "chosen", "times slower than the better"),
         "target",
     )
     dimensions, shares = ", ".join(map(str, DIMENSIONS)), ", ".join(f"{share:g}" for share in SHARES)
-    plot = "![Time in sample space over time in feature space, against N / D](figures/routes.svg)"
+    plot = "![Time from the Gram matrix over time from the rows, against N / D](figures/routes.svg)"
     text = f"""
-        Sample space (N x N) is taken while N ≤ D, feature space (D x D) beyond, with N the rows of both modalities.
+        The Gram matrix (N x N) is taken while N ≤ D, the rows (D x D) beyond, with N the rows of both modalities.
         Measured at D = {dimensions} and N / D = {shares} on one thread; the table shows the shape at which the rule
         costs most.
     """

@@ -93,7 +93,8 @@ def test_product_nuclear_norm_is_that_of_the_product(shapes: tuple[int, int]) ->
 
 
 def root_trace(pair: tuple[Tensor, Tensor]) -> Tensor:
-    return square_roots.root_trace(*((matrix + matrix.T) / 2 for matrix in pair)).sum()
+    first, second = ((matrix + matrix.T) / 2 for matrix in pair)
+    return square_roots.root_trace(first, second).sum()
 
 
 @pytest.mark.parametrize("smallest", [1.0, 1e-3, 1e-6])

@@ -210,7 +210,7 @@ class Largest(TorchDispatchMode):
     """Remembers the number of elements of the largest tensor that any operation made."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.numel = 0
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

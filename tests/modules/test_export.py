@@ -53,7 +53,7 @@ def trace(name: str) -> tuple[nn.Module, nn.Module]:
     module = MODULES[name]().eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        traced = torch.jit.trace(module, (make_inputs(name, 9), MODALITIES))  # type: ignore[no-untyped-call]
+        traced = torch.jit.trace(module, (make_inputs(name, 9), MODALITIES))
     return module, traced
 
 

@@ -43,7 +43,7 @@ def test_the_shift_of_the_neck_is_never_learned() -> None:
 
 
 def test_conversion_to_synchronised_layers_keeps_the_shift_of_the_neck_frozen() -> None:
-    head = nn.SyncBatchNorm.convert_sync_batchnorm(ModalityInvariantHead(6, 3))  # type: ignore[no-untyped-call]
+    head = nn.SyncBatchNorm.convert_sync_batchnorm(ModalityInvariantHead(6, 3))
     assert isinstance(head.neck, nn.SyncBatchNorm)
     assert not head.neck.bias.requires_grad
 

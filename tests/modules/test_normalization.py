@@ -168,7 +168,7 @@ def test_identical_rows_give_zero_and_a_finite_gradient(eps: float) -> None:
 
 
 def test_conversion_to_synchronised_layers_leaves_private_statistics_alone() -> None:
-    converted = nn.SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(PerModalityBatchNorm(5)))  # type: ignore[no-untyped-call]
+    converted = nn.SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(PerModalityBatchNorm(5)))
     assert type(converted[0]) is PerModalityBatchNorm
 
 

@@ -23,7 +23,7 @@ def synchronize_normalization(network: nn.Module) -> None:
     """
     shared: type[nn.Module] = nn.modules.batchnorm._BatchNorm
     if next(network.parameters()).is_cuda:
-        nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        nn.SyncBatchNorm.convert_sync_batchnorm(network)
         shared = PerModalityBatchNorm
     for layer in network.modules():
         if isinstance(layer, PerModalityBatchNorm | shared):

@@ -59,7 +59,7 @@ class Descent:
             left the step out.
         """
         self.optimizer.zero_grad()
-        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self._scaler.scale(loss).backward()
         self._scaler.unscale_(self.optimizer)
         most = math.inf if self.clip_norm is None else self.clip_norm
         norm = nn.utils.clip_grad_norm_(self._parameters, most)
