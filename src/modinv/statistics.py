@@ -38,9 +38,9 @@ def lazy(compute: Callable[[Any], T]) -> T:
     name = f"_lazy_{compute.__name__}"
 
     def read(self: Any) -> T:
-        if name not in self.__dict__:
-            self.__dict__[name] = compute(self)
-        return self.__dict__[name]
+        if not hasattr(self, name):  # not self.__dict__, which Dynamo of torch 2.6 cannot write
+            setattr(self, name, compute(self))
+        return getattr(self, name)
 
     return property(read, doc=compute.__doc__)  # type: ignore[return-value]
 

@@ -100,8 +100,8 @@ class _ScaleOnce(torch.autograd.Function):
     """A product that refuses to be differentiated: taking the derivative as a constant would be silently wrong."""
 
     @staticmethod
-    def forward(gradient: Tensor, derivative: Tensor, *points: Tensor) -> Tensor:
-        return gradient * derivative
+    def forward(gradient: Tensor, derivative: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        return gradient * derivative  # taken at both points; Dynamo of torch 2.6 traces no *points
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -134,7 +134,8 @@ class NuclearNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         """Return the polar factor, each row times the gradient of its share."""
-        return _ScaleOnce.apply(gradients[0][:, None], *ctx.saved_tensors), None
+        polar, matrix = ctx.saved_tensors
+        return _ScaleOnce.apply(gradients[0][:, None], polar, matrix, matrix), None
 
 
 class _ProductNuclearNorm(torch.autograd.Function):
@@ -154,8 +155,9 @@ class _ProductNuclearNorm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
-        of_left, of_right, *points = ctx.saved_tensors
-        return _ScaleOnce.apply(gradients[0], of_left, *points), _ScaleOnce.apply(gradients[0], of_right, *points)
+        of_left, of_right, left, right = ctx.saved_tensors
+        scaled_left = _ScaleOnce.apply(gradients[0], of_left, left, right)
+        return scaled_left, _ScaleOnce.apply(gradients[0], of_right, left, right)
 
 
 class _RootTrace(torch.autograd.Function):
@@ -176,6 +178,7 @@ class _RootTrace(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        there, back, *points = ctx.saved_tensors
+        there, back, first, second = ctx.saved_tensors
         weights = gradients[0][:, None]
-        return _ScaleOnce.apply(weights, there, *points), _ScaleOnce.apply(weights, back, *points), None
+        of_first = _ScaleOnce.apply(weights, there, first, second)
+        return of_first, _ScaleOnce.apply(weights, back, first, second), None

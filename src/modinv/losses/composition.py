@@ -130,12 +130,12 @@ def _terms_type(names: Iterable[str]) -> Any:
 
 
 def _checked_weights(weights: dict[str, float], names: Iterable[str]) -> dict[str, float]:
+    if torch.compiler.is_compiling():  # a number that changes between steps is a symbol there
+        return weights
     if set(weights) != set(names):
         raise ValueError(
             f"weights must have the names {', '.join(map(repr, names))}, got {', '.join(map(repr, weights))}"
         )
-    if torch.compiler.is_compiling():  # a number that changes between steps is a symbol there
-        return weights
     return {name: check_number(f"the weight of {name!r}", weight) for name, weight in weights.items()}
 
 
