@@ -36,51 +36,27 @@ class GaussianTerms(NamedTuple):
 class GaussianDistributionConsistencyLoss(Loss):
     """Measure how far the feature distributions of the modalities are apart, each taken as one Gaussian.
 
-    With mean mu_m and covariance Sigma_m of modality m, delta = mu_1 - mu_2, S_m = (1 - alpha) Sigma_m + alpha (tr
-    Sigma_m / D) I and S* = (S_1 + S_2) / 2:
-
-    * ``"wasserstein"``: |delta|^2 + tr S_1 + tr S_2 - 2 tr (S_1^(1/2) S_2 S_1^(1/2))^(1/2), the squared 2-Wasserstein
-      distance;
-    * ``"kl"``: KL(p_1 || p_2), of the lower-numbered modality from the higher;
-    * ``"jeffreys"``: KL(p_1 || p_2) / 2 + KL(p_2 || p_1) / 2;
-    * ``"bhattacharyya"``: delta^T S*^-1 delta / 8 + [log det S* - (log det S_1 + log det S_2) / 2] / 2;
-    * ``"jensen_shannon"``: sum_m KL(p_m || pooled) / M with the Gaussian of the pooled moments, all modalities at once;
-    * ``"moments"``: |delta|^2 + |S_1 - S_2|_F^2.
-
     The value is divided by D, so that a weight carries over between embedding sizes. More than two modalities: the mean
-    over their pairs. A covariance has the denominator n - 1; a cell of one row has a mean and covariance zero, which
-    ``"wasserstein"`` and ``"moments"`` take as it is and the logarithmic divergences compare with nothing.
-
-    Cost with N rows: one N x D x N product forward and one backward while N <= D or at the levels of identities, the
-    D x D covariances otherwise; never anything of size D x D in the first case. The logarithmic divergences of raw
-    batch covariances (N < D) report the shrinkage more than the data when alpha is small: 0.1 or more is sensible.
-    ``"wasserstein"`` with full covariance is differentiable once and raises a ``RuntimeError`` in double backward; the
-    others any number of times.
+    over their pairs. Formulas, costs and float types: docs/mathematics.md; degenerate batches: docs/contract.md.
 
     Args:
-        divergence: as above; default ``"wasserstein"``, which needs no shrinkage, stays finite on every batch and
-            scored best in the ablation of docs/reproduction.md.
-        covariance: ``"full"`` (default); ``"diagonal"``, the variances alone; ``"isotropic"``, their mean times the
-            identity.
-        level: ``"modality"`` (default), one Gaussian per modality; ``"identity"``, one per identity and modality,
-            averaged over the identities present in both modalities of a pair (in all of them for ``"jensen_shannon"``);
-            ``"within"``, the same means, with the covariance of the modality's rows around their identities' means and
-            the denominator rows - identities.
-        shrinkage: alpha in [0, 1], default 0; or ``"oas"`` or ``"ledoit_wolf"``, an estimate from the batch for each
-            covariance, not differentiated, with full covariance only. The logarithmic divergences need at least 1e-6,
-            since a batch with fewer rows than features has a singular covariance; an estimate, or a number
-            below 64 D times the precision of float32 (0.016 at D = 2048), makes them take their products in float64.
-        target: modality whose moments receive no gradient, so that the others move towards it; default: none. The loss
-            then makes a Gram matrix of its own.
-        debiased: take off what sampling adds to the value on the average, default False. Two equal Gaussians are then 0
-            apart on the average over many batches, and the value of one batch can be negative. Exact for independent
-            Gaussian rows in ``"moments"``, ``"kl"`` and ``"jeffreys"``, with ``"isotropic"`` if the features are that.
-            Rows of an identity are independent around its center; all rows of a modality are not if a sampler draws
-            several of each identity, and too little is taken off then at level ``"modality"``. Of ``"wasserstein"`` the
-            mean part is debiased and the covariance part *is not*. The logarithms of ``"bhattacharyya"`` and
-            ``"jensen_shannon"``, and the inverses of ``"full"`` covariances, have no such form and are refused.
-            Needs the least shrinkage, and compares Gaussians whose covariance has a denominator of at least 1, 2 for
-            ``"moments"`` with ``"full"``, 3 for ``"kl"`` and ``"jeffreys"``. Formulas: :mod:`modinv.divergences.noise`.
+        divergence: of two Gaussians. ``"wasserstein"`` (default) is the squared 2-Wasserstein distance, ``"kl"`` the
+            Kullback-Leibler divergence of the lower-numbered modality from the higher, ``"jeffreys"`` the mean of both
+            directions, ``"bhattacharyya"`` the Bhattacharyya distance, ``"jensen_shannon"`` the mean KL to the Gaussian
+            of the pooled moments (all modalities at once), ``"moments"`` |mu_a - mu_b|^2 + |S_a - S_b|_F^2. The default
+            needs no shrinkage and scored best in docs/reproduction.md; it can be differentiated once.
+        covariance: ``"full"`` (default), ``"diagonal"``, or ``"isotropic"``, the mean variance times the identity.
+        level: ``"modality"`` (default), one Gaussian per modality; ``"identity"``, one per identity and modality;
+            ``"within"``, means per identity and the modality's covariance around them. In float32 the last two lose the
+            covariance part of cells whose spread is below 1e-3 of the features' norm: give float64 features there.
+        shrinkage: alpha in [0, 1], default 0: S = (1 - alpha) Sigma + alpha (tr Sigma / D) I; or ``"oas"`` or
+            ``"ledoit_wolf"``, an estimate for ``"full"`` that is not differentiated. All but ``"wasserstein"`` and
+            ``"moments"`` need 1e-6 or more, and below 0.1 they report the shrinkage of small batches more than the data.
+        target: modality whose moments receive no gradient, so that the others move towards it; default: none.
+        debiased: take off what sampling adds to the value on the average, default False; the value can be negative then.
+            It assumes independent rows: PK sampling draws several images per identity, so at level ``"modality"`` it
+            corrects too little. Of ``"wasserstein"`` only the mean part is corrected. Which combinations have such an
+            estimate: :mod:`modinv.divergences.bias`.
         num_modalities: see :class:`modinv.losses.Loss`.
 
     Raises:
@@ -97,8 +73,7 @@ class GaussianDistributionConsistencyLoss(Loss):
         True
 
     Reference: Zhang, Zhao, Du, Sun and Wang, "Learning enhancing modality-invariant features for visible-infrared
-    person re-identification", 2025; the formula is not given in the abstract, this one is our choice. Those of the
-    divergences stand in :mod:`modinv.divergences.formulas`.
+    person re-identification", 2025; the formula is not given in the abstract, this one is our choice.
     """
 
     def __init__(
