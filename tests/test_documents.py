@@ -1,6 +1,8 @@
 """What the README and the docs show is run as it stands."""
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -33,12 +35,24 @@ def test_readme_use_of_the_library_is_eight_lines() -> None:
     assert len([line for line in block[1].splitlines() if line]) == 8
 
 
-def test_readme_commands_name_files_that_exist() -> None:
+def test_readme_commands_name_extras_and_files_that_exist() -> None:
     commands = re.findall(r"^python -m pip install .*$", PAGES[0].read_text(), flags=re.MULTILINE)
+    project = (ROOT / "pyproject.toml").read_text()
     assert len(commands) == 2
     for command in commands:
-        for name in re.findall(r"-r (\S+)|python (examples/\S+)", command):
-            assert (ROOT / (name[0] or name[1])).exists()
+        assert all(f"\n{extra} = [" in project for extra in re.findall(r"\.\[(\w+)\]", command))
+        assert all((ROOT / name).exists() for name in re.findall(r"python (examples/\S+)", command))
+
+
+def test_ci_fails_in_a_sentence_where_the_readme_has_no_test_command(tmp_path: Path) -> None:
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci")
+    (tmp_path / "README.md").write_text("python -m pip install . && python -m pytest\n")  # not all of the tests
+    result = subprocess.run(["bash", tmp_path / ".ci" / "run"], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+    assert "expects a line of README.md like" in result.stderr
+    assert not (tmp_path / ".venv").exists()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -4,8 +4,8 @@
     python tests/versions.py 3.14,2.14.1,2.4.6  # other rows: Python, torch, numpy
 
 Each row gets a virtual environment in ``--folder``: first torch and numpy, then this library, then what the tests ask
-for. Run are the library's tests, without those of lint and types, whose tools know one torch, and the example's smoke
-run. ``python3.N`` has to be on the PATH. pip and pytest read their settings from the environment as always:
+for. Run are all tests of the library, without those of lint and types, whose tools know one torch, and the example's
+smoke run. ``python3.N`` has to be on the PATH. pip and pytest read their settings from the environment as always:
 ``PIP_EXTRA_INDEX_URL`` for CPU builds, ``PYTEST_ADDOPTS="-n auto"`` for all cores. Nothing need be installed before.
 """
 
@@ -23,7 +23,17 @@ ROOT = Path(__file__).parents[1]
 TABLE = ["3.10,2.4.1,1.26.4", "3.12,2.6.0,2.1.3", "3.13,2.9.1,2.3.5", "3.11,2.14.1,2.4.6"]
 HEADER = ["Python", "torch", "numpy", "`pip install .` adds", "the library's tests", "a compiled loss", "smoke run"]
 
-_SUITE = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--ignore=tests/examples", "--ignore=tests/test_style.py"]
+_SUITE = [
+    "-m",
+    "pytest",
+    "-q",
+    "-m",
+    "",
+    "-p",
+    "no:cacheprovider",
+    "--ignore=tests/examples",
+    "--ignore=tests/test_style.py",
+]
 _COMPILE = """
 import torch, modinv
 numbers = torch.arange(8) // 4
@@ -59,7 +69,7 @@ def _try(row: list[str], folder: Path) -> list[str]:
     install = [*own, "-m", "pip", "install"]
     _run([*install, f"torch=={torch}", f"numpy=={numpy}"], folder)
     added = _run([*install, str(ROOT)], folder).removeprefix("Successfully installed ")
-    _run([*install, f"torch=={torch}", f"numpy=={numpy}", *_requirements()], folder)
+    _run([*install, f"torch=={torch}", f"numpy=={numpy}", f"{ROOT}[test]"], folder)
     smoke = _run([*own, str(ROOT / "examples" / "reproduce_sysu.py"), "--smoke"], folder)
     return [
         *row,
@@ -68,12 +78,6 @@ def _try(row: list[str], folder: Path) -> list[str]:
         _run([*own, "-c", _COMPILE], folder),
         smoke if "failed" in smoke else "passed",
     ]
-
-
-def _requirements() -> list[str]:
-    """What the tests ask for, without the torch and the tools that they pin."""
-    lines = (ROOT / "tests" / "requirements.txt").read_text().splitlines()
-    return ["-r", str(ROOT / "examples" / "requirements.txt"), *(line for line in lines if ">=" in line)]
 
 
 def _run(command: list[str], where: Path, logs: Path | None = None) -> str:

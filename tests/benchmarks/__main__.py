@@ -14,7 +14,7 @@ from benchmarks.timing import FULL, QUICK
 
 __all__ = ["main"]
 
-_COMMAND = "python -m pip install -r tests/benchmarks/requirements.txt && cd tests && python -m benchmarks"
+_COMMAND = 'python -m pip install -e ".[benchmarks]" && cd tests && python -m benchmarks'
 
 
 def main() -> None:

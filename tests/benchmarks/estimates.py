@@ -17,7 +17,7 @@ from benchmarks.page import chapter, number, table
 __all__ = ["write"]
 
 FULL_DRAWS, QUICK_DRAWS = 80, 4
-_COMMAND = "python -m pip install -r tests/benchmarks/requirements.txt && cd tests && python -m benchmarks.estimates"
+_COMMAND = 'python -m pip install -e ".[benchmarks]" && cd tests && python -m benchmarks.estimates'
 _ROUNDING = 1e-12
 _ADVISED = (
     *("plain", "shrinkage 0.1", "shrinkage oas", "debiased"),

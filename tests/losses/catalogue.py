@@ -72,8 +72,8 @@ LOSSES: dict[str, nn.Module] = {
         }
     ),
 }
-# Compiling takes seconds each: one loss for each piece of algebra.
-COMPILED = [
+# One loss for each piece of algebra, for what takes seconds or asks the same of every type.
+ALGEBRA = [
     "wasserstein full modality 0.0",
     "wasserstein full identity 0.2",
     "wasserstein oas",

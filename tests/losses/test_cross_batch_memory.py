@@ -17,6 +17,7 @@ import needs
 from batches import degenerate_batches, make_batch
 from modinv import Batch, CrossBatchMemory
 from modinv.divergences import Moments, divergence_between
+from quick import combined
 from recording import record
 
 INNER: dict[str, modinv.losses.Loss] = {
@@ -63,8 +64,7 @@ def value_and_gradient(loss: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     return value.detach(), torch.autograd.grad(value, features)[0]
 
 
-@every_inner
-@pytest.mark.parametrize("memory_size", [4, 9, 20, 100])
+@combined(inner=INNER, memory_size=[4, 9, 20, 100])
 def test_value_and_gradient_are_those_of_batch_and_memory_together(inner: nn.Module, memory_size: int) -> None:
     memory = CrossBatchMemory(inner, memory_size)  # type: ignore[arg-type]
     past: list[Batch] = []
@@ -308,8 +308,7 @@ def test_first_batch_without_a_finite_row_leaves_nothing_behind() -> None:
     assert gradient.isfinite().all()
 
 
-@pytest.mark.parametrize("name", [name for name, batch in degenerate_batches(torch.float32).items()])
-@pytest.mark.parametrize("inner", ["wasserstein", "jeffreys within", "sum"])
+@combined(name=degenerate_batches(torch.float32).keys(), inner=["wasserstein", "jeffreys within", "sum"])
 def test_degenerate_batch_gives_a_finite_value_and_gradient(name: str, inner: str) -> None:
     batch = degenerate_batches(torch.float32)[name]
     memory = full(INNER[inner], dimension=batch.features.shape[1], dtype=torch.float32)
@@ -399,6 +398,7 @@ def test_cost_in_calls_does_not_depend_on_the_size_and_nothing_waits() -> None:
     assert not records[0].solver_waits
 
 
+@pytest.mark.slow
 @needs.compiled_loss
 @pytest.mark.parametrize("name", ["wasserstein", "jeffreys within", "sum"])
 def test_compiled_without_a_break_while_it_grows_and_when_it_is_full(name: str) -> None:
@@ -416,6 +416,7 @@ def test_compiled_without_a_break_while_it_grows_and_when_it_is_full(name: str) 
     assert len(other.features) == 40
 
 
+@pytest.mark.slow
 @needs.compiled_loss
 def test_compiled_loss_has_the_value_and_gradient_of_the_eager_one_with_a_full_memory() -> None:
     memory = full(INNER["center"], dimension=64, dtype=torch.float32)

@@ -12,6 +12,7 @@ from batches import degenerate_batches, make_batch
 from modinv.divergences import DIVERGENCES, Moments, divergence_between
 from modinv.losses.gaussian_distribution_consistency import Covariance, Divergence, Level
 from oracles import debiased_consistency
+from quick import combined
 
 LEVELS: tuple[Level, ...] = get_args(Level)
 FORMS = [
@@ -21,7 +22,7 @@ FORMS = [
 ]
 # Nothing is taken off the covariance part of "wasserstein" with "full".
 FARTHER = [form for form in FORMS if form[:2] != ("wasserstein", "full")][::3]
-every_form = pytest.mark.parametrize(("divergence", "covariance", "level"), FORMS, ids=map("-".join, FORMS))
+NAMED = {"-".join(form): form for form in FORMS}
 DIMENSION = 5
 # Rows of each identity in each modality: every form has the degrees that it needs.
 COUNTS = ((5, 7), (6, 8))
@@ -39,24 +40,27 @@ def build(divergence: str, covariance: str, level: str, **others: Any) -> modinv
     )
 
 
-@pytest.mark.parametrize(
-    ("counts", "dimension"),
-    [((11, 13), 20), ((30, 35), 6), ((14, 9, 12), 10), ((6, 1), 12), ((3, 2), 8)],
-    ids=["fewer rows", "more rows", "three modalities", "one row in a modality", "few rows"],
+@combined(
+    form=NAMED,
+    shape={
+        "fewer rows": ((11, 13), 20),
+        "more rows": ((30, 35), 6),
+        "three modalities": ((14, 9, 12), 10),
+        "one row in a modality": ((6, 1), 12),
+        "few rows": ((3, 2), 8),
+    },
 )
-@every_form
-def test_value_is_that_of_the_plain_formula(
-    divergence: str, covariance: str, level: str, counts: tuple[int, ...], dimension: int
-) -> None:
-    batch = make_batch(counts, dimension=dimension, identities=3)
+def test_value_is_that_of_the_plain_formula(form: tuple[str, str, str], shape: tuple[tuple[int, ...], int]) -> None:
+    divergence, covariance, level = form
+    batch = make_batch(shape[0], dimension=shape[1], identities=3)
     expected = debiased_consistency(*batch, divergence, covariance=covariance, level=level)
-    value = build(divergence, covariance, level)(*batch)
+    value = build(*form)(*batch)
     # The least shrinkage leaves variances of few rows small, and what is left of large terms has fewer digits.
     tolerance = 1e-10 * (1 + 1e2 * (divergence in ("kl", "jeffreys")))
     assert float(value) == pytest.approx(expected, rel=tolerance, abs=tolerance)
 
 
-@every_form
+@pytest.mark.parametrize(("divergence", "covariance", "level"), FORMS, ids=NAMED)
 def test_gradient_agrees_with_finite_differences(divergence: str, covariance: str, level: str) -> None:
     features, labels, modalities = make_batch((11, 9), dimension=7, identities=2, seed=3)
     loss = build(divergence, covariance, level)
@@ -151,8 +155,7 @@ def test_target_receives_no_gradient() -> None:
     torch.testing.assert_close(gradients[0][modalities == 0], gradients[1][modalities == 0], rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", degenerate_batches(torch.float64))
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@combined(name=degenerate_batches(torch.float64).keys(), dtype=[torch.float64, torch.float32])
 def test_degenerate_batch_gives_a_finite_value_and_gradient_with_variances_too(name: str, dtype: torch.dtype) -> None:
     features, labels, modalities = degenerate_batches(dtype)[name]
     features = features.clone().requires_grad_()

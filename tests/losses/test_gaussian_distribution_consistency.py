@@ -12,6 +12,7 @@ import modinv
 from batches import make_batch
 from modinv.losses.gaussian_distribution_consistency import Covariance, Divergence, Level
 from oracles import gaussian_consistency, singular_consistency
+from quick import combined
 
 BATCHES = {
     "fewer rows than features": ((5, 7), 20),
@@ -21,7 +22,6 @@ BATCHES = {
     "three modalities, more rows": ((9, 12, 8), 5),
     "one row in a modality": ((6, 1), 12),
 }
-every_batch = pytest.mark.parametrize(("counts", "dimension"), BATCHES.values(), ids=BATCHES.keys())
 every_covariance = pytest.mark.parametrize("covariance", get_args(Covariance))
 
 
@@ -30,7 +30,7 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 INVERSE_FREE = ("wasserstein", "moments")
 
 
-def options() -> Iterator[dict[str, Any]]:
+def _options() -> Iterator[dict[str, Any]]:
     """Every combination of options that the loss accepts, with each kind of shrinkage."""
     for divergence, covariance, level in product(DIVERGENCES, get_args(Covariance), LEVELS):
         numbers = (0.0, 0.3) if divergence in INVERSE_FREE else (0.1, 1.0)
@@ -39,20 +39,13 @@ def options() -> Iterator[dict[str, Any]]:
             yield {"divergence": divergence, "covariance": covariance, "level": level, "shrinkage": shrinkage}
 
 
-every_option = pytest.mark.parametrize(
-    "option", list(options()), ids=lambda option: "-".join(map(str, option.values()))
-)
-some_options = pytest.mark.parametrize(
-    "option",
-    [option for option in options() if option["shrinkage"] in (0.0, 0.1, 0.3)],
-    ids=lambda option: "-".join(map(str, option.values())),
-)
+OPTIONS = {"-".join(map(str, option.values())): option for option in _options()}
+SOME = {name: option for name, option in OPTIONS.items() if option["shrinkage"] in (0.0, 0.1, 0.3)}
 
 
-@every_batch
-@every_option
-def test_value_is_that_of_the_plain_formula(counts: tuple[int, ...], dimension: int, option: dict[str, Any]) -> None:
-    batch = make_batch(counts, dimension=dimension, identities=3)
+@combined(option=OPTIONS, shape=BATCHES)
+def test_value_is_that_of_the_plain_formula(option: dict[str, Any], shape: tuple[tuple[int, ...], int]) -> None:
+    batch = make_batch(shape[0], dimension=shape[1], identities=3)
     loss = modinv.GaussianDistributionConsistencyLoss(**option)
     plain = option["divergence"] == "wasserstein" and option["covariance"] == "full" and option["shrinkage"] == 0
     expected = singular_consistency(*batch, option["level"]) if plain else gaussian_consistency(*batch, **option)
@@ -64,7 +57,7 @@ def test_value_is_that_of_the_plain_formula(counts: tuple[int, ...], dimension: 
         assert float(single) == pytest.approx(expected, rel=1e-5, abs=1e-7)
 
 
-@some_options
+@pytest.mark.parametrize("option", SOME.values(), ids=SOME)
 def test_gradient_agrees_with_finite_differences(option: dict[str, Any]) -> None:
     features, labels, modalities = make_batch((6, 5), dimension=7, identities=2, seed=3)
     loss = modinv.GaussianDistributionConsistencyLoss(**option)
@@ -217,12 +210,15 @@ def test_kl_is_that_of_the_lower_numbered_modality_from_the_higher() -> None:
     torch.testing.assert_close((forward + backward) / 2, jeffreys(features, labels, modalities))
 
 
-@pytest.mark.parametrize("divergence", ["kl", "jeffreys", "bhattacharyya", "jensen_shannon"])
-@pytest.mark.parametrize("shrinkage", [1e-6, 1e-4, 1e-2, "ledoit_wolf"])
-@pytest.mark.parametrize(("rows", "dimension"), [(2, 2048), (4, 2048), (32, 2048), (20, 30)])
+@combined(
+    divergence=["kl", "jeffreys", "bhattacharyya", "jensen_shannon"],
+    shrinkage=[1e-6, 1e-4, 1e-2, "ledoit_wolf"],
+    shape=[(2, 2048), (4, 2048), (32, 2048), (20, 30)],
+)
 def test_little_shrinkage_of_nearly_singular_covariances_keeps_float32_features_exact(
-    divergence: Divergence, shrinkage: Any, rows: int, dimension: int
+    divergence: Divergence, shrinkage: Any, shape: tuple[int, int]
 ) -> None:
+    rows, dimension = shape
     # Rounding a float32 product of these rows is larger than the least eigenvalue that the shrinkage leaves.
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(2 * rows, dimension, generator=generator) / torch.arange(1, dimension + 1).sqrt()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from modinv.modules import GeM
+from quick import combined
 
 
 def make_maps(*shape: int) -> Tensor:
@@ -123,10 +124,12 @@ def test_gradients_pass_gradcheck_for_maps_and_exponent() -> None:
     torch.testing.assert_close(pool.p.grad, slope[None], rtol=1e-7, atol=0)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-@pytest.mark.parametrize("p", [1e-3, 1.0, 3.0, 50.0])
-@pytest.mark.parametrize("eps", [1e-25, 1e-6])
-@pytest.mark.parametrize("scale", [0.0, 1e-3, 300.0, 6e4])
+@combined(
+    dtype=[torch.float16, torch.bfloat16, torch.float32, torch.float64],
+    p=[1e-3, 1.0, 3.0, 50.0],
+    eps=[1e-25, 1e-6],
+    scale=[0.0, 1e-3, 300.0, 6e4],
+)
 def test_dead_and_large_channels_of_any_type_are_finite(dtype: torch.dtype, p: float, eps: float, scale: float) -> None:
     maps = torch.zeros(2, 3, 4, 2, dtype=dtype)
     maps[:, 0] = scale
