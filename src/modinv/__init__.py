@@ -1,12 +1,12 @@
 """Losses and modules for cross-modality re-identification.
 
-The rooms, along one corridor: ``groups`` (who belongs together), ``statistics`` (means, distances, one Gram matrix),
-``divergences`` (two Gaussians to one number), ``losses``. Beside it: ``modules`` (learned layers), ``distributed`` (the
-rows of all ranks) and ``diagnostics`` (how far apart two modalities are).
+The rooms, along one corridor: ``batches`` (from other layouts), ``groups`` (who belongs together), ``statistics``
+(means, distances, one Gram matrix), ``divergences`` (two Gaussians to one number), ``losses``. Beside it: ``modules``
+(learned layers), ``distributed`` (the rows of all ranks) and ``diagnostics`` (how far apart two modalities are).
 """
 
-from modinv import diagnostics, distributed, divergences, groups, losses, modules, statistics
-from modinv.groups import (
+from modinv import batches, diagnostics, distributed, divergences, groups, losses, modules, statistics
+from modinv.batches import (
     INFRARED,
     VISIBLE,
     Batch,
@@ -48,6 +48,7 @@ __all__ = [
     "WeightedLosses",
     "WeightedRegularizedTripletLoss",
     "batch_from_streams",
+    "batches",
     "diagnostics",
     "distributed",
     "divergences",

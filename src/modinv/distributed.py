@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from modinv._checks import check_batch
 from modinv._compat import all_gather_single
-from modinv.groups import Batch
+from modinv.batches import Batch
 
 __all__ = ["GlobalBatch", "gather_batch", "sum_over_ranks"]
 

@@ -11,8 +11,8 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional
 
 from modinv import WeightedLosses
+from modinv.batches import Batch
 from modinv.distributed import gather_batch
-from modinv.groups import Batch
 from modinv.modules import EnhancedFeatures
 from reid.network.model import Outputs
 from reid.training.methods import Method

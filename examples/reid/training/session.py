@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from modinv.batches import Batch
 from modinv.diagnostics import modality_gap
 from modinv.distributed import gather_batch
-from modinv.groups import Batch
 from reid.data.dataset import TrainingSet
 from reid.data.sampler import CrossModalityPKSampler, Share
 from reid.data.transforms import augment

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from modinv._checks import check_number, describe
-from modinv.groups import Batch
+from modinv.batches import Batch
 from modinv.losses.loss import Loss
 from modinv.statistics import Statistics, full_precision
 

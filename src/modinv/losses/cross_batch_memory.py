@@ -8,7 +8,7 @@ from torch import Tensor
 from typing_extensions import Self, override
 
 from modinv._checks import check_batch, check_count, describe, host_values
-from modinv.groups import Batch
+from modinv.batches import Batch
 from modinv.losses.loss import Loss
 from modinv.statistics import Statistics
 

@@ -51,11 +51,11 @@ class GaussianDistributionConsistencyLoss(Loss):
             covariance part of cells whose spread is below 1e-3 of the features' norm: give float64 features there.
         shrinkage: alpha in [0, 1], default 0: S = (1 - alpha) Sigma + alpha (tr Sigma / D) I; or ``"oas"`` or
             ``"ledoit_wolf"``, an estimate for ``"full"`` that is not differentiated. All but ``"wasserstein"`` and
-            ``"moments"`` need 1e-6 or more, and below 0.1 they report the shrinkage of small batches more than the data.
+            ``"moments"`` need 1e-6 or more. Below 0.1 they report the shrinkage of small batches more than the data.
         target: modality whose moments receive no gradient, so that the others move towards it; default: none.
-        debiased: take off what sampling adds to the value on the average, default False; the value can be negative then.
-            It assumes independent rows: PK sampling draws several images per identity, so at level ``"modality"`` it
-            corrects too little. Of ``"wasserstein"`` only the mean part is corrected. Which combinations have such an
+        debiased: take off what sampling adds to the value on the average, default False. The value can be negative
+            then. It assumes independent rows: PK sampling draws several images per identity, so at level ``"modality"``
+            it corrects too little. Of ``"wasserstein"`` only the mean part is corrected. Which combinations have such an
             estimate: :mod:`modinv.divergences.bias`.
         num_modalities: see :class:`modinv.losses.Loss`.
 
