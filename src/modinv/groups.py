@@ -4,6 +4,7 @@ Nothing here depends on a feature, and every shape depends on the number of rows
 So nothing waits for a device and everything compiles.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -13,6 +14,7 @@ __all__ = [
     "LEVELS",
     "Cells",
     "Comparisons",
+    "average",
     "both_ways",
     "comparisons_of",
     "joint_weights",
@@ -161,6 +163,22 @@ def pair_weights(compared: Comparisons, least_degrees: int) -> Tensor:
         # zero, and not masked: what is not finite must arrive even if nothing can be compared.
         weights = votes / votes.sum(1, keepdim=True).clamp(min=0.5)
     return weights if len(weights) == 1 else weights / weights.sum().round().clamp(min=1)
+
+
+def average(parts: Sequence[Tensor], compared: Comparisons, least_degrees: int, divisor: float) -> list[Tensor]:
+    """Return the means over all comparisons, divided by ``divisor``, each ().
+
+    Args:
+        parts: of each pair and comparison, (P, R); or (), which is a mean already.
+        compared: what is compared.
+        least_degrees: see :func:`pair_weights`.
+        divisor: for all of them.
+    """
+    if not parts[0].ndim:
+        return [part / divisor for part in parts]
+    weights = pair_weights(compared, least_degrees) / divisor
+    shared = weights.sum(-1, keepdim=True) if weights.shape[-1] > 1 else weights  # what all comparisons share
+    return [part.flatten() @ (weights if part.shape == weights.shape else shared).flatten() for part in parts]
 
 
 def joint_weights(compared: Comparisons) -> tuple[Tensor, Tensor]:

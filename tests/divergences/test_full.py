@@ -8,9 +8,9 @@ from torch import Tensor
 
 import modinv
 from batches import make_batch
-from modinv.divergences import DIVERGENCES, DenseGaussians, consistency, full_gaussians
+from modinv.divergences import DIVERGENCES, DenseGaussians, full_gaussians
 from modinv.divergences.full import GramGaussians, RowGaussians
-from modinv.groups import comparisons_of
+from modinv.groups import average, comparisons_of
 from modinv.statistics import Statistics, statistics_of
 
 EXACT_SHRINKAGES = [0.0, 0.2, "oas", "ledoit_wolf"]
@@ -36,8 +36,9 @@ def test_gram_matrix_and_rows_give_the_same(name: str, shrinkage: float | str, l
     values, gradients = [], []
     for form in (from_gram, from_rows):
         statistics = statistics_of(features, labels, modalities)
-        compared = comparisons_of(statistics, level)
-        values.append(torch.stack(consistency(DIVERGENCES[name], form(statistics, level, shrinkage), compared, None)))
+        gaussians = form(statistics, level, shrinkage)
+        parts = DIVERGENCES[name].of(gaussians)
+        values.append(torch.stack(average(parts, comparisons_of(statistics, level), 1, dimension)))
         gradients.append(torch.autograd.grad(values[-1].sum(), features)[0])
     # Of two samples Ledoit and Wolf estimate the least shrinkage, which leaves fewer digits.
     scale = 1e3 if shrinkage == "ledoit_wolf" else 1.0

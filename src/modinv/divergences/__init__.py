@@ -2,7 +2,7 @@
 
 from modinv.divergences.dense import DenseGaussians
 from modinv.divergences.diagonal import DiagonalGaussians, diagonal_gaussians
-from modinv.divergences.formulas import DIVERGENCES, Divergence, consistency
+from modinv.divergences.formulas import DIVERGENCES, Divergence
 from modinv.divergences.full import full_gaussians
 from modinv.divergences.gaussians import Gaussians
 from modinv.divergences.shrinkage import INTENSITIES, LEAST_SHRINKAGE, ledoit_wolf, oas
@@ -17,7 +17,6 @@ __all__ = [
     "Divergence",
     "Gaussians",
     "Moments",
-    "consistency",
     "diagonal_gaussians",
     "divergence_between",
     "full_gaussians",

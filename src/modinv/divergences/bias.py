@@ -36,6 +36,11 @@ class Bias(NamedTuple):
     of: Callable[[Any, Comparisons], Parts]  # the form, what is compared -> (P, R)
     least_degrees: int  # degrees of freedom that the covariances need for it to exist
 
+    def taken_off(self, parts: Parts, gaussians: Gaussians, compared: Comparisons) -> Parts:
+        """Return the parts of a divergence without it."""
+        mean, covariance = self.of(gaussians, compared)
+        return Parts(parts.mean - mean, parts.covariance - covariance)
+
 
 def _mean(gaussians: Gaussians, compared: Comparisons) -> Tensor:
     """Return what sampling adds to |mu_a - mu_b|^2, (P, R)."""

@@ -17,7 +17,7 @@ from modinv.divergences.definite import Definite, contrasts, on_diagonal, scatte
 from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative
 from modinv.divergences.shrinkage import estimate, ridge
 from modinv.divergences.square_roots import root_trace
-from modinv.groups import Comparisons, both_ways, pairs
+from modinv.groups import Comparisons, both_ways, joint_weights, pairs
 from modinv.statistics import lazy
 
 __all__ = ["Coordinates", "DenseGaussians", "lengths_of"]
@@ -101,6 +101,10 @@ class DenseGaussians(Gaussians):
         )  # (P, K, K), (P, Q)
         middle = Definite(matrix)
         return Midpoint(self._mahalanobis(middle.inverse, rho), self._log_determinant(middle, rho) - ends)
+
+    @override
+    def joint_weights(self) -> tuple[Tensor, Tensor]:
+        return joint_weights(self.compared)
 
     @override
     def pooled(self, weights: Tensor, shares: Tensor) -> Pooled:

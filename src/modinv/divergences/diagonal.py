@@ -7,7 +7,7 @@ from typing_extensions import override
 from modinv.divergences.full import centered_samples
 from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative
 from modinv.divergences.shrinkage import ridge
-from modinv.groups import Comparisons, both_ways, pairs
+from modinv.groups import Comparisons, both_ways, joint_weights, pairs
 from modinv.statistics import Statistics, lazy, safe_sqrt
 
 __all__ = ["DiagonalGaussians", "diagonal_gaussians"]
@@ -21,15 +21,25 @@ class DiagonalGaussians(Gaussians):
         variances: (M, Q, D), or (M, Q, 1) where all dimensions have one variance.
         shrinkage: alpha; moves each variance towards the mean variance, so isotropic ones do not change. Default: 0.
         eps: relative rounding error of what the moments were made of; variances have a floor there. Default: 0, none.
+        compared: which modalities are compared where; default: all in each comparison.
     """
 
-    def __init__(self, means: Tensor, variances: Tensor, shrinkage: float = 0.0, *, eps: float = 0.0) -> None:
+    def __init__(
+        self,
+        means: Tensor,
+        variances: Tensor,
+        shrinkage: float = 0.0,
+        *,
+        eps: float = 0.0,
+        compared: Comparisons | None = None,
+    ) -> None:
         self.means = means
         self.raw = variances
         self.dimension = means.shape[2]
         self.repeats = self.dimension // variances.shape[2]
         self._shrinkage = shrinkage
         self._eps = eps
+        self._compared = compared
 
     @override
     def squared_mean_distances(self) -> Tensor:
@@ -64,6 +74,12 @@ class DiagonalGaussians(Gaussians):
         # log of arithmetic over geometric mean, with no cancellation where the variances are close
         excess = self.sums(((a - b).square() / (a * b) / 4).log1p()) / 2
         return Midpoint((2 * self.squared_offsets / (a + b)).sum(-1), excess)
+
+    @override
+    def joint_weights(self) -> tuple[Tensor, Tensor]:
+        if self._compared is not None:
+            return joint_weights(self._compared)
+        return self.means.new_ones(self.means.shape[1]), self.means.new_full((len(self.means),), 1 / len(self.means))
 
     @override
     def pooled(self, weights: Tensor, shares: Tensor) -> Pooled:
@@ -111,4 +127,4 @@ def diagonal_gaussians(
     variances = sums.view(*weights.shape[1:], -1).to(means.dtype)
     if isotropic:
         variances = variances.mean(2, keepdim=True)
-    return DiagonalGaussians(means, variances, shrinkage, eps=statistics.input_eps)
+    return DiagonalGaussians(means, variances, shrinkage, eps=statistics.input_eps, compared=compared)

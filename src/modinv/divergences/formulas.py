@@ -1,20 +1,28 @@
 """Gaussians to one number: each divergence written once, for every form of covariance and every level.
 
 A formula has two parts, what the means contribute and what the covariances contribute, for each pair of modalities and
-comparison. :func:`consistency` weighs them and adds them up.
+comparison. :func:`modinv.groups.average` weighs them.
 """
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from modinv.divergences.bias import JEFFREYS, KL, MOMENTS, WASSERSTEIN, Bias
 from modinv.divergences.gaussians import Gaussians, Parts
-from modinv.groups import Comparisons, joint_weights, pair_weights, pairs
+from modinv.groups import pairs
 
-__all__ = ["DIVERGENCES", "Divergence", "bhattacharyya", "jeffreys", "jensen_shannon", "kl", "moments", "wasserstein"]
+__all__ = [
+    "DIVERGENCES",
+    "Divergence",
+    "bhattacharyya",
+    "jeffreys",
+    "jensen_shannon",
+    "kl",
+    "moments",
+    "wasserstein",
+]
 
 
 def wasserstein(gaussians: Gaussians) -> Parts:
@@ -71,28 +79,25 @@ def moments(gaussians: Gaussians) -> Parts:
     return Parts(gaussians.squared_mean_distances(), gaussians.squared_covariance_distances())
 
 
-def jensen_shannon(gaussians: Gaussians, weights: Tensor, shares: Tensor) -> Parts:
-    """Return the moment-matched Jensen-Shannon divergence of all modalities at once, sum_m w_m KL(p_m || pooled).
+def jensen_shannon(gaussians: Gaussians) -> Parts:
+    """Return the moment-matched Jensen-Shannon divergence of all modalities at once, sum_m w_m KL(p_m || pooled), ().
 
-    With the pooled covariance S = sum_m w_m (S_m + (mu_m - mu) (mu_m - mu)^T) this is
-    (1/2) [log det S - sum_m w_m log det S_m]; its mean part is what the means add to S.
-
-    Args:
-        gaussians: of all modalities.
-        weights: of the comparisons, (R,).
-        shares: w, (M,), of sum 1.
+    With w_m = 1 / M and the pooled covariance S = sum_m w_m (S_m + (mu_m - mu) (mu_m - mu)^T) this is
+    (1/2) [log det S - sum_m w_m log det S_m]; its mean part is what the means add to S. There are no pairs, so the
+    comparisons are weighed here.
 
     Reference: the pooled Gaussian in place of the mixture is our choice; Lin, "Divergence measures based on the Shannon
     entropy", 1991, has the mixture.
     """
-    pooled = gaussians.pooled(weights, shares)
-    return Parts(pooled.means / 2, pooled.covariances / 2)
+    weights, shares = gaussians.joint_weights()
+    pooled, weights = gaussians.pooled(weights, shares), weights / 2
+    return Parts(weights @ pooled.means, weights @ pooled.covariances.expand_as(weights))
 
 
 class Divergence(NamedTuple):
     """A divergence and what there is to know about it."""
 
-    of: Callable[[Gaussians], Parts] | None  # of each pair, (P, R); None: :func:`jensen_shannon`, of all at once
+    of: Callable[[Gaussians], Parts]  # for each pair and comparison, (P, R)
     inverts: bool  # whether it inverts covariances, which then must be of full rank
     bias: Mapping[str, Bias] = {}  # by form of covariance: what sampling adds to it on the average
 
@@ -102,31 +107,6 @@ DIVERGENCES: Mapping[str, Divergence] = {
     "kl": Divergence(kl, inverts=True, bias=KL),
     "jeffreys": Divergence(jeffreys, inverts=True, bias=JEFFREYS),
     "bhattacharyya": Divergence(bhattacharyya, inverts=True),
-    "jensen_shannon": Divergence(None, inverts=True),
+    "jensen_shannon": Divergence(jensen_shannon, inverts=True),
     "moments": Divergence(moments, inverts=False, bias=MOMENTS),
 }
-
-
-def consistency(divergence: Divergence, gaussians: Gaussians, compared: Comparisons, debias: str | None) -> Parts:
-    """Return the divergence of what is compared over D, (): each pair counts the same, all of them one.
-
-    Args:
-        divergence: one of :data:`DIVERGENCES`.
-        gaussians: of the modalities.
-        compared: which of them are compared.
-        debias: the form of the covariances, to take off what sampling adds on the average; None: keep it.
-    """
-    if divergence.of is None:
-        weights, shares = joint_weights(compared)
-        return _weigh(jensen_shannon(gaussians, weights, shares), weights / gaussians.dimension)
-    parts, least_degrees = divergence.of(gaussians), int(divergence.inverts)
-    if debias is not None:
-        excess, least_degrees = divergence.bias[debias].of(gaussians, compared), divergence.bias[debias].least_degrees
-        parts = Parts(*(part - added for part, added in zip(parts, excess, strict=True)))
-    return _weigh(parts, pair_weights(compared, least_degrees) / gaussians.dimension)
-
-
-def _weigh(parts: Parts, weights: Tensor) -> Parts:
-    shared = weights.sum(-1, keepdim=True) if weights.shape[-1] > 1 else weights  # what all comparisons share
-    values = [part.flatten() @ (weights if part.shape == weights.shape else shared).flatten() for part in parts]
-    return Parts(*values)

@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from modinv.divergences.definite import coordinates_of, scatter_of
 from modinv.divergences.dense import Coordinates, DenseGaussians
-from modinv.divergences.square_roots import NuclearNorm, product_nuclear_norm
+from modinv.divergences.square_roots import nuclear_norm, product_nuclear_norm
 from modinv.groups import Comparisons
 from modinv.statistics import Statistics, diagonal, lazy
 
@@ -69,7 +69,7 @@ class GramGaussians(DenseGaussians):
         norms, belongs = [], self.compared.belongs
         for a, b in combinations(range(self.compared.weights.shape[1]), 2):
             block, front = self._block(a, b)
-            shares, _ = NuclearNorm.apply(block, self.eps)
+            shares = nuclear_norm(block, self.eps)
             norms.append(shares.sum().expand(1, 1) if belongs is None else (shares @ belongs[front])[None])
         if len(norms) == 1:
             return norms[0]

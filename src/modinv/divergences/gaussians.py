@@ -75,6 +75,10 @@ class Gaussians(ABC):
         """Return the pairs around the mean of their covariances."""
 
     @abstractmethod
+    def joint_weights(self) -> tuple[Tensor, Tensor]:
+        """Return what each comparison of all modalities counts, (R,), and the share of each modality in it, (M,)."""
+
+    @abstractmethod
     def pooled(self, weights: Tensor, shares: Tensor) -> Pooled:
         """Return all modalities at once against the Gaussian with their pooled moments.
 

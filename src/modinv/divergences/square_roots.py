@@ -11,7 +11,7 @@ from torch import Tensor
 
 from modinv._checks import refuse_vmap
 
-__all__ = ["QUINTICS", "NuclearNorm", "iterated_polar_factor", "polar_factor", "product_nuclear_norm", "root_trace"]
+__all__ = ["QUINTICS", "iterated_polar_factor", "nuclear_norm", "polar_factor", "product_nuclear_norm", "root_trace"]
 
 # (a, b, c) of x <- a x + b x^3 + c x^5. Each is the best approximation of 1 on the interval to which the one before it
 # takes [1e-6, 1]; choosing them one by one is optimal (Amsel, Persson, Musco and Gower, "The Polar Express", 2025).
@@ -30,6 +30,21 @@ QUINTICS = (
     (1.8783836569506792, -1.2537545015171050, 0.37537564814225241),
     (1.8750000135274723, -1.2500000150305247, 0.37500000150305247),
 )
+
+
+def nuclear_norm(matrix: Tensor, eps: float = 0.0) -> Tensor:
+    """Return what each row contributes to the sum of the singular values, (n,).
+
+    The gradient is the polar factor U V^T over the singular values that are not rounding errors: where the norm has
+    many subgradients, this is the one of least Frobenius norm. The rows of one block of a block-diagonal matrix must
+    receive the same gradient. A second derivative raises.
+
+    Args:
+        matrix: (n, k), n <= k for the least cost.
+        eps: relative rounding error of its entries; default: that of its type.
+    """
+    shares, _ = _NuclearNorm.apply(matrix, eps)
+    return shares
 
 
 def product_nuclear_norm(left: Tensor, right: Tensor) -> Tensor:
@@ -115,25 +130,16 @@ class _ScaleOnce(torch.autograd.Function):
         )
 
 
-class NuclearNorm(torch.autograd.Function):
-    """What each row contributes to the sum of the singular values, (n,), then the polar factor: :func:`polar_factor`.
-
-    The gradient is the polar factor U V^T over the singular values that are not rounding errors: where the norm has
-    many subgradients, this is the one of least Frobenius norm. The rows of one block of a block-diagonal matrix must
-    receive the same gradient. A second derivative raises.
-    """
-
+class _NuclearNorm(torch.autograd.Function):
     forward = staticmethod(polar_factor)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: tuple[Tensor, Tensor]) -> None:
-        """Keep the polar factor."""
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(output[1], inputs[0])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        """Return the polar factor, each row times the gradient of its share."""
         polar, matrix = ctx.saved_tensors
         return _ScaleOnce.apply(gradients[0][:, None], polar, matrix, matrix), None
 

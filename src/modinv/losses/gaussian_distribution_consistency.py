@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from modinv import divergences
 from modinv._checks import check_choice, check_count, check_number
-from modinv.groups import LEVELS, comparisons_of
+from modinv.groups import LEVELS, average, comparisons_of
 from modinv.losses.loss import Loss
 from modinv.statistics import Statistics
 
@@ -55,7 +55,7 @@ class GaussianDistributionConsistencyLoss(Loss):
         target: modality whose moments receive no gradient, so that the others move towards it; default: none.
         debiased: take off what sampling adds to the value on the average, default False. The value can be negative
             then. It assumes independent rows: PK sampling draws several images per identity, so at level ``"modality"``
-            it corrects too little. Of ``"wasserstein"`` only the mean part is corrected. Which combinations have such an
+            it corrects too little. Of ``"wasserstein"`` only the mean part is corrected. Which combinations have an
             estimate: :mod:`modinv.divergences.bias`.
         num_modalities: see :class:`modinv.losses.Loss`.
 
@@ -113,10 +113,12 @@ class GaussianDistributionConsistencyLoss(Loss):
         else:
             isotropic = self.covariance == "isotropic"
             gaussians = divergences.diagonal_gaussians(statistics, compared, float(self.shrinkage), isotropic=isotropic)
-        parts = divergences.consistency(
-            self._divergence, gaussians, compared, self.covariance if self.debiased else None
-        )
-        return GaussianTerms(parts.mean + parts.covariance, *parts)
+        parts, least_degrees = self._divergence.of(gaussians), int(self._divergence.inverts)
+        if self.debiased:
+            bias = self._divergence.bias[self.covariance]
+            parts, least_degrees = bias.taken_off(parts, gaussians, compared), bias.least_degrees
+        mean, covariance = average(parts, compared, least_degrees, statistics.features.shape[1])
+        return GaussianTerms(mean + covariance, mean, covariance)
 
     @property
     def _divergence(self) -> divergences.Divergence:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from modinv._checks import check_choice, check_number
 from modinv.divergences.diagonal import DiagonalGaussians
-from modinv.divergences.formulas import DIVERGENCES, jensen_shannon
+from modinv.divergences.formulas import DIVERGENCES
 from modinv.divergences.gaussians import Gaussians
 from modinv.divergences.two_samples.factors import FactorGaussians, singular
 from modinv.divergences.two_samples.sample_moments import Moments
@@ -90,18 +90,9 @@ def divergence_between(
     if DIVERGENCES[divergence].inverts:
         _refuse_zero_variances(forms)
     # Independent dimensions: the divergences add.
-    value = torch.stack([_evaluate(form, divergence) for form in forms]).sum()
+    parts = [DIVERGENCES[divergence].of(form) for form in forms]
+    value = torch.stack([(part.mean + part.covariance).sum() for part in parts]).sum()
     return value - value.clamp(max=0).detach()
-
-
-def _evaluate(gaussians: Gaussians, divergence: str) -> Tensor:
-    formula = DIVERGENCES[divergence].of
-    if formula is None:
-        one = torch.ones(1, dtype=torch.float64)
-        parts = jensen_shannon(gaussians, one, one.expand(2) / 2)
-    else:
-        parts = formula(gaussians)
-    return (parts.mean + parts.covariance).sum()
 
 
 def _full_forms(first: Side, second: Side) -> list[Gaussians]:

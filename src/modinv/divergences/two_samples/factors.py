@@ -75,6 +75,10 @@ class FactorGaussians(Gaussians):
         return Midpoint(self._mahalanobis(middle).view(1, 1), excess.view(1, 1))
 
     @override
+    def joint_weights(self) -> tuple[Tensor, Tensor]:
+        return self._difference.new_ones(1), self._difference.new_full((2,), 0.5)
+
+    @override
     def pooled(self, weights: Tensor, shares: Tensor) -> Pooled:
         # S_means = delta delta^T / 4, of rank one: det (S* + S_means) = det S* (1 + delta^T S*^-1 delta / 4).
         midpoint = self.midpoints()
