@@ -157,6 +157,7 @@ def test_compiling_refuses_a_batch_normalisation_in_training_mode() -> None:
         compiled(make_inputs(4, 4), torch.tensor([0, 1, 0, 1]))
 
 
+@pytest.mark.slow
 def test_compiled_keeps_what_is_not_finite_out_of_the_other_branch() -> None:
     split = PerModality(make_linear)
     compiled = torch.compile(split, fullgraph=True, backend="aot_eager")
