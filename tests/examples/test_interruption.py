@@ -141,6 +141,7 @@ def test_interrupt_that_comes_twice_under_torchrun_raises_no_exception() -> None
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.slow
 def test_interrupt_after_the_last_step_keeps_the_model_and_stops_before_the_next(
     straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
