@@ -36,13 +36,17 @@ from modinv.distributed import GlobalBatch, gather_batch, sum_over_ranks
 Results = list[dict[str, Any]]
 
 
-@pytest.fixture(scope="module")
+# The mark is on the fixtures, so that it reaches each test that asks for the processes.
+slow_to_start = pytest.fixture(scope="module", params=[pytest.param("processes", marks=pytest.mark.slow)])
+
+
+@slow_to_start
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """What each of two ranks did."""
     return in_processes(work_of_a_pair, 2, tmp_path_factory.mktemp("pair"))
 
 
-@pytest.fixture(scope="module")
+@slow_to_start
 def three(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """What each of three ranks did."""
     return in_processes(work_of_three, 3, tmp_path_factory.mktemp("three"))

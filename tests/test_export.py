@@ -35,6 +35,7 @@ def tensors(outputs: Tensor | Sequence[Tensor | None]) -> list[Tensor]:
     return [outputs] if isinstance(outputs, Tensor) else [output for output in outputs if output is not None]
 
 
+@pytest.mark.slow
 @every_module
 def test_exported_module_takes_any_number_of_rows(name: str) -> None:
     module, given, other = MODULES[name].eval(), inputs(name, 9), inputs(name, 14)
@@ -62,6 +63,7 @@ def test_module_can_be_called_with_other_parameters(name: str) -> None:
     torch.testing.assert_close(tensors(outputs), tensors(other(*given)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOSS_NAMES)
 def test_exported_loss_has_the_value_of_the_eager_one_at_its_number_of_rows(name: str) -> None:
     loss, given, other = LOSSES[name], *(make_batch(seed=seed, dtype=torch.float32) for seed in range(2))

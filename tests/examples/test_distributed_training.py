@@ -35,6 +35,7 @@ def curve(log: Path) -> list[dict[str, float]]:
     return [{name: value for name, value in line.items() if name not in idle} for line in lines]
 
 
+@pytest.mark.slow
 def test_two_processes_with_unequal_shares_give_the_curve_and_the_weights_of_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ def without_clock(content: dict[str, Any]) -> dict[str, Any]:
     return content | {"epoch": {name: value for name, value in content["epoch"].items() if name != "seconds"}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "precision", "steps"),
     [
@@ -51,6 +52,7 @@ def test_stopped_and_resumed_training_equals_a_straight_one_bit_for_bit(
     assert lines[1] + lines[2] == lines[0]
 
 
+@pytest.mark.slow
 def test_checkpoint_holds_the_memory_of_a_loss(tmp_path: Path) -> None:
     train_tiny(tmp_path / "one.pt", method="consistency-memory", options=OPTIONS._replace(steps=1))
     train_tiny(tmp_path / "more.pt", method="consistency-memory")
@@ -61,21 +63,25 @@ def test_checkpoint_holds_the_memory_of_a_loss(tmp_path: Path) -> None:
     assert sizes == [16, 128]
 
 
+@pytest.mark.slow
 def test_resuming_a_finished_training_restores_its_network(tmp_path: Path) -> None:
     finished = train_tiny(tmp_path / "finished.pt")
     assert_same(train_tiny(tmp_path / "finished.pt", resume=True), finished)
 
 
+@pytest.mark.slow
 def test_training_without_resume_starts_anew(tmp_path: Path) -> None:
     first = train_tiny(tmp_path / "one.pt")
     assert_same(train_tiny(tmp_path / "one.pt"), first)
 
 
+@pytest.mark.slow
 def test_seeds_give_different_networks(tmp_path: Path) -> None:
     weights = [train_tiny(tmp_path / f"{seed}.pt", seed=seed)["head.neck.running_mean"] for seed in (0, 1)]
     assert not torch.equal(*weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changed",
     [

@@ -344,6 +344,7 @@ def test_two_models_of_one_split_are_no_mean_of_two(tmp_path: Path, capsys: pyte
     assert evaluate.main(["regdb", "--checkpoint", *map(str, files[:2]), "--data", str(root)]) == 0
 
 
+@pytest.mark.slow
 def test_command_runs_from_anywhere_and_needs_nothing_else(mini: Folders, tmp_path: Path) -> None:
     script = Path(evaluate.__file__)
     source = script.parents[1] / "src"

@@ -220,6 +220,7 @@ def start(paths: list[Path], folder: Path, stop: bool) -> "subprocess.Popen[str]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path})
 
 
+@pytest.mark.slow
 def test_killed_process_leaves_no_cache_but_one_that_is_rebuilt(
     paths: list[Path], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,6 +242,7 @@ def test_killed_process_leaves_no_cache_but_one_that_is_rebuilt(
     assert list(folder.iterdir()) == [cache]
 
 
+@pytest.mark.slow
 def test_processes_that_make_the_same_cache_at_once_do_not_disturb_each_other(paths: list[Path], folder: Path) -> None:
     processes = [start(paths, folder, stop=False) for _ in range(2)]
     sums = {process.communicate()[0] for process in processes}

@@ -59,6 +59,7 @@ def assert_equal_in_the_end(run: Path, straight: Path) -> None:
     assert terms[0] == terms[1]
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_an_epoch_goes_on_to_the_same_bits(straight: Path) -> None:
     run = straight.parent / "killed"
     process = start("killed")
@@ -72,6 +73,7 @@ def test_killed_in_the_middle_of_an_epoch_goes_on_to_the_same_bits(straight: Pat
     assert_equal_in_the_end(run, straight)
 
 
+@pytest.mark.slow
 def test_interrupt_leaves_a_checkpoint_of_every_step_and_goes_on_to_the_same_bits(straight: Path) -> None:
     run = straight.parent / "stopped"
     process = start("stopped")
@@ -86,6 +88,7 @@ def test_interrupt_leaves_a_checkpoint_of_every_step_and_goes_on_to_the_same_bit
     assert_equal_in_the_end(run, straight)
 
 
+@pytest.mark.slow
 def test_full_disk_ends_the_run_with_a_sentence_and_leaves_the_last_checkpoint(
     straight: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -138,6 +141,7 @@ def test_interrupt_that_comes_twice_under_torchrun_raises_no_exception() -> None
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.slow
 def test_interrupt_after_the_last_step_keeps_the_model_and_stops_before_the_next(
     straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,6 +141,7 @@ def test_resnet_keeps_the_resolution_of_its_last_stage() -> None:
 
 
 # The compiler looks at the gradient of what it is given, and hides the warning about that from all but this suite.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 def test_compiling_the_shared_part_changes_neither_names_nor_outputs() -> None:
     plain, compiled = make_network(), make_network()

@@ -39,6 +39,7 @@ TRAIN = ["Visible/12/a.bmp 0", "Visible/30/a.bmp 1", "Thermal/12/a.bmp 0", "Ther
 TEST = ["Visible/7/a.bmp 0", "Visible/9/a.bmp 1", "Thermal/7/a.bmp 0", "Thermal/9/a.bmp 1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "counts"), COUNTS.items())
 def test_real_counts_raise_no_remark(name: str, counts: tuple[int, int, int]) -> None:
     assert remarks_of({name: numbered(*counts)}, REAL) == []

@@ -83,6 +83,7 @@ def test_scores_that_are_no_results_are_said_to_be_none(whole: Path) -> None:
     assert "CHOSEN ON TEST" in words(whole)
 
 
+@pytest.mark.slow
 def test_report_is_a_function_of_the_folder(tmp_path: Path) -> None:
     write_results(tmp_path, "baseline")
     write_embeddings(tmp_path / "baseline-seed0.npz", make_embeddings())
@@ -107,6 +108,7 @@ def test_missing_and_damaged_files_become_sentences(tmp_path: Path, content: byt
     assert said.count("Left out (") == (4 if content is None else 6)
 
 
+@pytest.mark.slow
 def test_damaged_model_costs_its_own_pictures_only(tmp_path: Path) -> None:
     embeddings = make_embeddings(tmp_path / "images")
     write_results(tmp_path, "baseline", data=tmp_path / "images")

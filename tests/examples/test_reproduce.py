@@ -69,6 +69,7 @@ def same(one: Run, other: Run) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_smoke_run_prints_the_table_that_it_writes_and_leaves_a_report(capsys: pytest.CaptureFixture[str]) -> None:
     assert reproduce_sysu.main(["--smoke"]) == 0
     results, printed = stored("smoke-full"), capsys.readouterr().out
@@ -125,6 +126,7 @@ def test_results_tell_how_they_were_made() -> None:
     assert provenance["versions"]["modinv"] == modinv.__version__
 
 
+@pytest.mark.slow
 def test_a_run_leaves_what_the_report_reads(home: Path) -> None:
     assert reproduce_sysu.main([*QUICK, "--steps", "20", "--name", "left"]) == 0
     folder = home / "runs" / "left"
@@ -179,6 +181,7 @@ def test_cached_images_give_the_same_scores(tmp_path: Path) -> None:
     assert trials[0] == trials[1]
 
 
+@pytest.mark.slow
 def test_epoch_chosen_on_validation_identities_trains_on_the_others() -> None:
     command = ["--smoke", "--no-report", "--method", "baseline", "--steps", "24", "--evaluate-every", "2"]
     assert reproduce_sysu.main([*command, "--select", "validation", "--name", "validated"]) == 0
@@ -208,6 +211,7 @@ def test_ways_to_select_exclude_each_other() -> None:
         parse(["--select", "validation", "--select-on-test"])
 
 
+@pytest.mark.slow
 def test_interrupted_ablation_trains_only_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     command = ["--smoke", "--no-report", "--steps", "2", "--ablation", "--seeds"]
     assert reproduce_sysu.main([*command, "1"]) == 0
@@ -231,6 +235,7 @@ def test_methods_are_those_that_are_asked_for() -> None:
     assert list(seeds_of(parse(["--seed", "3", "--seeds", "2"]))) == [3, 4]
 
 
+@pytest.mark.slow
 def test_every_method_beside_the_ablation_is_trained_when_it_is_asked_for() -> None:
     others = [name for name in METHODS if name not in ABLATION]
     assert reproduce_sysu.main([*QUICK, "--methods", ",".join(others), "--name", "others"]) == 0
@@ -413,6 +418,7 @@ def test_what_changes_no_number_is_not_compared_when_a_run_goes_on() -> None:
     assert idle == settings_of(parse(["--smoke"])).source
 
 
+@pytest.mark.slow
 def test_parallel_processes_give_the_same_scores(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     settings = smoke_settings()

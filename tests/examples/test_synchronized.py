@@ -61,6 +61,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, 
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_processes_with_unequal_rows_equal_one_with_all_rows(
     parts: list[dict[str, dict[str, Tensor]]], kind: str

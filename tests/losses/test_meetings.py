@@ -84,6 +84,7 @@ def test_memory_that_holds_the_other_modality_is_enough() -> None:
     assert not any(train(memory, halves[step % 2], 1) for step in range(101))
 
 
+@pytest.mark.slow
 def test_nobody_looks_inside_a_graph() -> None:
     loss, (features, labels, modalities) = modinv.HeteroCenterTripletLoss(), make_batch()
     compiled = torch.compile(loss, fullgraph=True, backend="eager")

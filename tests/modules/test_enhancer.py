@@ -230,6 +230,7 @@ def test_autocast_stays_close_to_float32(shape: tuple[int, ...]) -> None:
     torch.testing.assert_close(mixed.features, enhance(inputs, MODALITIES).features, rtol=0, atol=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_compiled_gives_the_same_values_and_gradients(shape: tuple[int, ...]) -> None:
     plain, traced = make_enhancer(), make_enhancer()

@@ -32,6 +32,9 @@ PRIVATE: dict[str, Callable[[], nn.Module]] = {
 }
 MODULES = {**PRIVATE, "head": lambda: ModalityInvariantHead(6, 3), "pooling": Pool}
 
+# Exporting takes about a second each.
+SLOW_BUT_ONE = [pytest.param(name, marks=() if name == "normalization" else pytest.mark.slow) for name in PRIVATE]
+
 
 def make_inputs(name: str, rows: int) -> Tensor:
     generator = torch.Generator().manual_seed(rows)
@@ -62,7 +65,7 @@ def parts(output: Tensor | tuple[Tensor | None, ...]) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("name", MODULES)
-@pytest.mark.parametrize("leave", [export, trace])
+@pytest.mark.parametrize("leave", [pytest.param(export, marks=pytest.mark.slow), trace])
 def test_module_out_of_python_gives_the_same_for_another_batch(
     name: str, leave: Callable[[str], tuple[nn.Module, nn.Module]]
 ) -> None:
@@ -71,12 +74,12 @@ def test_module_out_of_python_gives_the_same_for_another_batch(
     torch.testing.assert_close(parts(other(inputs, modalities)), parts(module(inputs, modalities)))
 
 
-@pytest.mark.parametrize("name", PRIVATE)
-@pytest.mark.parametrize("wrong", [-1, 2, 200])
-def test_row_of_a_modality_that_does_not_exist_is_nan_and_the_others_are_not(name: str, wrong: int) -> None:
+@pytest.mark.parametrize("name", SLOW_BUT_ONE)
+def test_row_of_a_modality_that_does_not_exist_is_nan_and_the_others_are_not(name: str) -> None:
     module, exported = export(name)
-    inputs, modalities = make_inputs(name, 5), torch.tensor([1, 0, wrong, 0, 1])
-    expected = parts(module(inputs, modalities.clamp(0, 1)))
-    for found, right in zip(parts(exported(inputs, modalities)), expected, strict=True):
-        assert found[2].isnan().all()
-        torch.testing.assert_close(found[[0, 1, 3, 4]], right[[0, 1, 3, 4]])
+    for wrong in (-1, 2, 200):
+        inputs, modalities = make_inputs(name, 5), torch.tensor([1, 0, wrong, 0, 1])
+        expected = parts(module(inputs, modalities.clamp(0, 1)))
+        for found, right in zip(parts(exported(inputs, modalities)), expected, strict=True):
+            assert found[2].isnan().all()
+            torch.testing.assert_close(found[[0, 1, 3, 4]], right[[0, 1, 3, 4]])

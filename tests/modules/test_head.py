@@ -103,6 +103,7 @@ def test_autocast_stays_close_to_float32() -> None:
     torch.testing.assert_close(mixed.embedding.float(), head(inputs).embedding, rtol=0, atol=0.05)
 
 
+@pytest.mark.slow
 def test_compiled_gives_the_same_values_and_gradients() -> None:
     head = ModalityInvariantHead(6, 3, embedding_features=4).double()
     compiled = torch.compile(head, fullgraph=True, backend="aot_eager")

@@ -191,6 +191,7 @@ def test_half_precision_input_has_statistics_in_float32(dtype: torch.dtype) -> N
     assert torch.equal(half.running_variance, single.running_variance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [True, False])
 def test_compiled_gives_the_same_values_gradients_and_statistics_for_any_batch(training: bool) -> None:
     plain = PerModalityBatchNorm(5).double().train(training)

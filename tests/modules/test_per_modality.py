@@ -157,6 +157,7 @@ def test_compiling_refuses_a_batch_normalisation_in_training_mode() -> None:
         compiled(make_inputs(4, 4), torch.tensor([0, 1, 0, 1]))
 
 
+@pytest.mark.slow
 def test_compiled_keeps_what_is_not_finite_out_of_the_other_branch() -> None:
     split = PerModality(make_linear)
     compiled = torch.compile(split, fullgraph=True, backend="aot_eager")
@@ -166,6 +167,7 @@ def test_compiled_keeps_what_is_not_finite_out_of_the_other_branch() -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in split.branches[1].parameters())
 
 
+@pytest.mark.slow
 def test_compiling_accepts_a_batch_normalisation_in_evaluation() -> None:
     split = PerModality(make_normalized).eval()
     compiled = torch.compile(split, fullgraph=True, backend="aot_eager")
@@ -173,6 +175,7 @@ def test_compiling_accepts_a_batch_normalisation_in_evaluation() -> None:
     torch.testing.assert_close(compiled(inputs, modalities), split(inputs, modalities), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_graph_that_may_break_runs_a_batch_normalisation_on_split_rows() -> None:
     split = PerModality(make_normalized)
     inputs, modalities = make_inputs(6, 4), torch.tensor([0, 1, 1, 0, 1, 0])

@@ -173,6 +173,7 @@ def test_autocast_changes_nothing() -> None:
     assert torch.equal(mixed, GeM()(maps))
 
 
+@pytest.mark.slow
 def test_compiled_gives_the_same_values_and_gradients() -> None:
     pool = GeM(stripes=3, learnable=True).double()
     compiled = torch.compile(pool, fullgraph=True, backend="aot_eager")
