@@ -32,8 +32,8 @@ _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)  # 
 def check_batch(features: Tensor, labels: Tensor, modalities: Tensor, num_modalities: int | None) -> tuple[int, bool]:
     """Check the data contract of a loss; return the number of modalities, and whether their values were read.
 
-    Shapes and types are always checked. Values are read where that is free, on the host in eager mode; a batch on an
-    accelerator, or one that is being compiled, is not read, since that would make the host wait for the device.
+    Shapes and types are always checked. Values are read where that is free, on the CPU in eager mode; a batch on an
+    accelerator, or one that is being compiled, is not read, since that would make the CPU wait for the device.
     """
     check_floating("features", features, shape="(N, D)")
     if features.ndim != 2 or features.shape[1] == 0:
@@ -103,7 +103,7 @@ def check_choice(name: str, value: str, known: Sequence[str]) -> str:
 
 
 def host_values(tensor: Tensor) -> NDArray[Any] | None:
-    """Return the values of ``tensor`` where they can be read without making the host wait, else None."""
+    """Return the values of ``tensor`` where they can be read without making the CPU wait, else None."""
     if type(tensor) is not Tensor or tensor.device.type != "cpu" or torch.compiler.is_compiling():
         return None
     try:

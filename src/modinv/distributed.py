@@ -41,17 +41,16 @@ _MALFORMED = _Layout(-1, 0, 0, 0, 0)
 def gather_batch(batch: Batch, *, group: dist.ProcessGroup | None = None) -> Batch:
     """Return the batch of all ranks, in the order of the ranks, with an exact gradient for the own rows.
 
-    A loss of what comes back has the value of one process on the whole batch, on every rank; and once the gradients of
-    the parameters have been averaged over the ranks, as DDP and FSDP do, they are those of that process too. Nothing
-    is to be multiplied by the number of ranks W. That holds for any loss whose every term reads the gathered batch,
-    and for the loss's own parameters, whose gradient is the same on all ranks.
+    Every rank gets the loss of the full batch. After DDP or FSDP averages the gradients, they equal those of a single
+    process; multiply nothing by the number of ranks W. That holds for any loss whose every term reads the gathered
+    batch, and for the loss's own parameters, whose gradient is the same on all ranks.
 
     Every rank of the group has to call it, with any number of rows, none included: rows are padded to the largest rank
     and the padding is cut off again. A rank without rows still passes features that hang on its model, (0, D), since
     it takes part in the averaging.
 
     Cost: each rank receives (W - 1) (40 + n (D s + 16)) bytes in two collectives, with n the rows of the largest rank,
-    s the bytes of a feature and integers of 8 bytes; nothing backward. The host waits for the row counts. Gradients
+    s the bytes of a feature and integers of 8 bytes; nothing backward. The CPU waits for the row counts. Gradients
     can be taken once; double backward raises a ``RuntimeError``.
 
     Args:

@@ -79,7 +79,7 @@ class Statistics:
         self.modalities = modalities
         self.input_eps = input_eps
         self.eps = torch.finfo(features.dtype).eps  # of the products over the features
-        # The type of the N x N algebra; Apple's GPUs have no float64.
+        # Of all that is N x N; Apple's GPUs have no float64.
         self.dtype = torch.float64 if features.device.type != "mps" else torch.float32
         members = groups.membership(modalities, num_modalities)
         self.membership = members.to(self.dtype)  # (N, M): the modality of each row as 0 and 1
@@ -159,7 +159,7 @@ class Statistics:
         return self._of(self.features.detach().where(fixed, self.features))
 
     def in_full_type(self) -> "Statistics":
-        """Return the statistics of the same batch with products over the features in the type of the N x N algebra."""
+        """Return the statistics of the same batch with products over the features in float64."""
         return self if self.features.dtype == self.dtype else self._of(self.features.to(self.dtype))
 
     def _of(self, features: Tensor) -> "Statistics":

@@ -26,11 +26,10 @@ class CrossBatchMemory(Loss):
     * the mean (n mu_B + k mu_R) / (n + k);
     * the covariance [(n - 1) Sigma_B + (k - 1) Sigma_R + (n k / (n + k)) d d^T] / (n + k - 1).
 
-    These are the moments of n + k rows, so the noise of the value is that of n + k rows too, as long as features do not
-    drift: a row stays as the network made it when it was new, and a large memory reports a distance that has been left
-    behind. Every other loss counts a row of the memory like one of the batch, as an anchor too, where Wang et al. have
-    anchors in the batch alone. At the levels of identities those of the memory are compared too, and an identity gains
-    rows only if it comes back before its rows have left: a memory is made for level ``"modality"``.
+    These are the moments of n + k rows, and the value has the noise of n + k rows. Stored features are not updated: if
+    the network changes fast, a large memory measures an outdated distance. Every other loss counts a row of the memory
+    like one of the batch, as an anchor too, where Wang et al. have anchors in the batch alone. A memory is made for
+    level ``"modality"``: at the levels of identities an identity gains rows only if it comes back in time.
 
     The gradient reaches the rows of the batch only, which make the share n / (n + k) of the means: the mean part of
     ``"wasserstein"`` for example moves mu_B by (n / (n + k)) times the gradient that mu_B alone would get at the same

@@ -20,8 +20,8 @@ class Loss(nn.Module):
     compared it is 0 and still attached to the graph.
 
     Args:
-        num_modalities: how many modalities there are; default: as many as a batch on the host shows, and 2 where
-            reading it would make the host wait for an accelerator or under ``torch.compile``.
+        num_modalities: how many modalities there are; default: as many as a batch on the CPU shows, at least 2, and 2
+            on a GPU or under ``torch.compile``, where reading it would synchronise.
 
     Attributes:
         needs: what a batch must hold for the loss to compare anything: two ``"modalities"``, an identity in two
@@ -39,7 +39,7 @@ class Loss(nn.Module):
     def read(self, statistics: Statistics) -> Any:
         """Return the terms of a batch whose statistics are at hand, a NamedTuple with ``total`` first.
 
-        They come in the type of the N x N algebra, :attr:`Statistics.dtype`.
+        They come in float64, or what :attr:`Statistics.dtype` says.
         """
         raise NotImplementedError
 
@@ -74,7 +74,7 @@ class Loss(nn.Module):
         return _settled(self._exact_terms(features, labels, modalities).total, _type_of(features))
 
     def _exact_terms(self, features: Tensor, labels: Tensor, modalities: Tensor) -> Any:
-        """Return the terms in the type of the N x N algebra."""
+        """Return the terms in the type of the statistics."""
         with full_precision(features):
             statistics = self._statistics_of(features, labels, modalities)
             self._look(statistics)

@@ -21,7 +21,7 @@ _HELP = {
 class Meetings:
     """Looks at the batches of a training until one holds what is needed, and warns after 100 that do not.
 
-    A plain counter, no tensor: it is not in the ``state_dict``. Where reading the batch would make the host wait, and
+    A plain counter, no tensor: it is not in the ``state_dict``. Where reading the batch would make the CPU wait, and
     in a graph, nobody looks.
     """
 

@@ -16,7 +16,7 @@ class PerModality(nn.Module):
 
     In eager mode the rows are split, and a branch sees the rows of its modality only. So it may hold a batch
     normalisation or anything else that looks across rows. Splitting needs the number of rows of each modality: the
-    host waits for the device once per call. The branch of an absent modality is not called, and its parameters get
+    CPU waits for the device once per call. The branch of an absent modality is not called, and its parameters get
     no gradient. ``DistributedDataParallel`` then needs ``find_unused_parameters=True``. Do not convert such branches
     to ``SyncBatchNorm``: a rank without the modality would not join, and the others would wait for ever.
 

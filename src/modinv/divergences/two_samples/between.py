@@ -40,15 +40,13 @@ def divergence_between(
     Cost with full covariance: O(D N^2) for samples with N = n_first + n_second <= D, where nothing of size D x D is
     made; beyond that O(n D^2 + D^3) in little memory, see :func:`moments_of`. O(n D) for the other covariances.
 
-    Accuracy: rounding, some D eps of the traces, for singular covariances too if they come as samples or with a factor.
-    A singular covariance without one is decomposed, and eigenvalues below D eps of the largest count as zero, with the
-    eps of its own type: right to rounding if they are zero, else off by up to twice the sum of what their square roots
-    contribute. A value that rounding made negative becomes 0; nothing else is clamped.
+    Accuracy: some D eps of the traces, for singular covariances too if they come as samples or with a factor. Without a
+    factor, a singular covariance is eigendecomposed, and eigenvalues below D * eps * largest are set to zero. The error
+    is at most twice the sum of their square roots' contributions. A value that rounding made negative becomes 0.
 
-    Gradients are exact, and where two covariances of low rank meet the least subgradient. Samples that require one are
-    held as a whole in float64. A second derivative works with ``"diagonal"`` and ``"isotropic"`` and raises otherwise
-    where it would be wrong. No gradient reaches a singular covariance without a factor: that is refused. The host
-    waits for the device here, so this is no training loss.
+    Gradients are exact; where two covariances of low rank meet they are the least subgradient. A second derivative
+    works with ``"diagonal"`` and ``"isotropic"``, and raises where it would be wrong. A singular covariance without a
+    factor gets no gradient: that is refused. The CPU waits for the device here, so this is no training loss.
 
     Args:
         first: samples (n, D) of any floating type, at least one row, or :class:`Moments`; covariances of samples have

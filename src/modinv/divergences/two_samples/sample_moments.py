@@ -92,7 +92,7 @@ def check_rows(name: str, rows: Rows) -> None:
 
 
 def double(name: str, values: Rows) -> Tensor:
-    """Return floating values in float64, on the host where the device has no float64; refuse what is not finite."""
+    """Return floating values in float64, on the CPU where the device has no float64; refuse what is not finite."""
     if isinstance(values, np.ndarray):
         values = torch.from_numpy(values.astype(np.float64))
     values = values.to("cpu" if values.device.type == "mps" else values.device, torch.float64)
