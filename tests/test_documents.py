@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,10 +14,20 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NOT_THERE = {"NAME", "test_NAME", "center_alignment", "test_center_alignment", "sinkhorn"}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def code_blocks(page: Path) -> list[str]:
+    blocks: list[str] = re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return blocks
+
+
+def slow_where_it_compiles(page: Path) -> Any:
+    compiles = any("torch.compile(" in block for block in code_blocks(page))
+    return pytest.param(page, id=page.name, marks=pytest.mark.slow if compiles else ())
+
+
+@pytest.mark.parametrize("page", [slow_where_it_compiles(page) for page in PAGES])
 def test_code_blocks_run_in_order(page: Path) -> None:
     namespace: dict[str, object] = {}
-    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL):
+    for block in code_blocks(page):
         exec(compile(block, str(page), "exec"), namespace)
     for name, test in namespace.items():
         if name.startswith("test_") and callable(test):
@@ -30,9 +41,7 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
 
 
 def test_readme_use_of_the_library_is_eight_lines() -> None:
-    block = re.search(r"^```python\n(.*?)^```", PAGES[0].read_text(), flags=re.MULTILINE | re.DOTALL)
-    assert block is not None
-    assert len([line for line in block[1].splitlines() if line]) == 8
+    assert len([line for line in code_blocks(PAGES[0])[0].splitlines() if line]) == 8
 
 
 def test_readme_commands_name_extras_and_files_that_exist() -> None:
