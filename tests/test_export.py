@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import modinv
+import needs
 from batches import make_batch
 from losses.catalogue import LOSSES
 
@@ -64,6 +65,7 @@ def test_module_can_be_called_with_other_parameters(name: str) -> None:
 
 
 @pytest.mark.slow
+@needs.compiled_loss
 @pytest.mark.parametrize("name", LOSS_NAMES)
 def test_exported_loss_has_the_value_of_the_eager_one_at_its_number_of_rows(name: str) -> None:
     loss, given, other = LOSSES[name], *(make_batch(seed=seed, dtype=torch.float32) for seed in range(2))

@@ -26,6 +26,7 @@ __all__ = [
 
 # The cost grows with the square of the modalities, and a slip gives large numbers: who has more says so.
 _MOST_MODALITIES = 16
+_NUMBERS = (int, float)  # a tuple, since Dynamo of torch 2.4 traces no union of types
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)  # torch compares no other unsigned ones
 
 
@@ -78,7 +79,7 @@ def check_number(
     """Return ``value`` as a float, or say which interval it should be in."""
     interval = f"{'(' if open_least else '['}{least:g}, {most:g}]"
     number = _plain(value)
-    if isinstance(number, bool) or not isinstance(number, int | float):
+    if isinstance(number, bool) or not isinstance(number, _NUMBERS):
         raise TypeError(f"{name} must be a number in {interval}, got {describe(value)}")
     if not math.isfinite(number) or not least <= number <= most or (open_least and number == least):
         raise ValueError(f"{name} must be a finite number in {interval}, got {number!r}")
@@ -121,7 +122,7 @@ def refuse_vmap(*_: object) -> NoReturn:
 
 def _plain(value: object) -> object:
     """Return the Python number in a scalar of numpy or torch, and anything else as it is."""
-    if isinstance(value, int | float):  # what a compiled graph meets; Dynamo cannot trace the look for numpy's types
+    if isinstance(value, _NUMBERS):  # what a compiled graph meets; Dynamo cannot trace the look for numpy's types
         return value
     if isinstance(value, np.generic | np.ndarray) and value.ndim == 0:
         return value.item()

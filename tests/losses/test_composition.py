@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import modinv
+import needs
 from batches import make_batch
 
 
@@ -232,6 +233,7 @@ def test_malformed_sum_is_refused(losses: dict[str, object], error: type[Excepti
         modinv.WeightedLosses(losses)  # type: ignore[arg-type]
 
 
+@needs.compiled_loss
 def test_sum_with_a_number_of_modalities_and_a_changing_weight_compiles_without_a_break() -> None:
     losses = modinv.WeightedLosses(
         {"foreign": (1.0, FirstFeature()), "center": (1.0, modinv.HeteroCenterTripletLoss(num_modalities=3))}

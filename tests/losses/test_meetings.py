@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 import modinv
+import needs
 from batches import make_batch
 from modinv import Batch
 
@@ -85,6 +86,7 @@ def test_memory_that_holds_the_other_modality_is_enough() -> None:
 
 
 @pytest.mark.slow
+@needs.compiled_loss
 def test_nobody_looks_inside_a_graph() -> None:
     loss, (features, labels, modalities) = modinv.HeteroCenterTripletLoss(), make_batch()
     compiled = torch.compile(loss, fullgraph=True, backend="eager")
