@@ -19,7 +19,7 @@ every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
 RAGGED: dict[str, dict[str, Any]] = {
     "more rows than features": {"counts": (8, 9), "dimension": 5, "identities": 2},
     "fewer": {"counts": (5, 6), "dimension": 12, "identities": 2},
-    "three modalities": {"counts": (4, 6, 5), "dimension": 9, "identities": 2},
+    "three modalities": {"counts": (4, 6, 5), "dimension": 14, "identities": 2},
 }
 algebra = pytest.mark.parametrize("loss", [LOSSES[name] for name in ALGEBRA], ids=ALGEBRA)
 
