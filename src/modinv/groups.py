@@ -192,7 +192,7 @@ def joint_weights(compared: Comparisons) -> tuple[Tensor, Tensor]:
     complete = ((usable >= present[:, None]).all(0) * enough).to(usable.dtype)  # (R,)
     present = present.where(enough, 1)  # at weight zero, all of them
     votes = complete if compared.votes is None else complete * compared.votes
-    return votes / votes.sum().where(complete.any(), 1), present / present.sum()
+    return votes / votes.sum().clamp(min=0.5), present / present.sum()  # a whole number up to rounding, as above
 
 
 def _usable(compared: Comparisons, least_degrees: int) -> Tensor:

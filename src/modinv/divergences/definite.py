@@ -64,14 +64,14 @@ def scatter_of(rows: Tensor, weights: Tensor) -> Tensor:
     return _Scatter.apply(rows, weights)
 
 
-def contrasts(shares: Tensor) -> Tensor:
-    """Return an orthonormal basis of what is orthogonal to the square roots of the shares, (M, M - 1).
+def contrasts(roots: Tensor) -> Tensor:
+    """Return an orthonormal basis of what is orthogonal to a vector of length 1, (M,) -> (M, M - 1).
 
-    Offsets from a weighted mean, each times the square root of its share, lie in that space: a determinant taken in it
-    has no zero eigenvalue to lose its digits to. The last columns of a Householder reflection.
+    With the square roots of shares: offsets from a mean weighted by the shares, each times its root, lie in that space.
+    A determinant taken in it has no zero eigenvalue to lose its digits to. The last columns of a Householder reflection.
     """
-    identity = torch.eye(len(shares), dtype=shares.dtype, device=shares.device)
-    normal = shares.sqrt() + identity[0]
+    identity = torch.eye(len(roots), dtype=roots.dtype, device=roots.device)
+    normal = roots + identity[0]
     unit = normal / torch.linalg.vector_norm(normal)
     return torch.addr(identity, unit, unit, alpha=-2)[:, 1:]
 

@@ -110,7 +110,8 @@ class DenseGaussians(Gaussians):
     def pooled(self, weights: Tensor, shares: Tensor) -> Pooled:
         middle = Definite((shares[:, None, None] * self._regular).sum(0))  # (K, K)
         rho = shares @ self._ridge  # (Q,)
-        coefficients = shares.sqrt()[:, None] * contrasts(shares)  # (M, M - 1): means to the offsets that are left
+        roots = shares.sqrt()
+        coefficients = roots[:, None] * contrasts(roots)  # (M, M - 1): means to the offsets that are left
         offsets = torch.einsum("mrk,mp->rpk", self._coordinates.means, coefficients)
         beyond = torch.einsum("mnr,mp,nq->rpq", self._coordinates.beyond, coefficients, coefficients)
         inner = offsets @ middle.inverse @ offsets.mT + beyond / rho[:, None, None]  # (R, M - 1, M - 1)
@@ -156,8 +157,7 @@ class DenseGaussians(Gaussians):
         return self._log_determinant(self._definite, self._ridge)  # (M, Q)
 
     def _rho(self, eps: float) -> Tensor:
-        squared_means = self.mean_products.detach().diagonal()  # (R, M)
-        rho = ridge(self._traces, squared_means, self._alpha, eps, self.dimension)  # (M, Q)
+        rho = ridge(self._traces, self.mean_products.abs(), self._alpha, eps, self.dimension)  # (M, Q)
         return rho if self._coordinates.floor is None else rho.maximum(self._coordinates.floor)
 
     def _shrunk(self, rho: Tensor) -> Tensor:

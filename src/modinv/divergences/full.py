@@ -101,7 +101,7 @@ class GramGaussians(DenseGaussians):
     @override
     def coordinates(self) -> Coordinates:
         num_rows, along = len(self._products), self._along_means
-        squares, averaging = self._gram.detach().diagonal()[:num_rows], self.compared.cells
+        squares, averaging = diagonal(self._gram.detach())[:num_rows], self.compared.cells
         outside: Tensor | int = self.dimension - num_rows
         if averaging is None:
             averaging = self._statistics.membership @ self._statistics.averaging.T  # (N, N): to the modality's mean

@@ -65,7 +65,7 @@ def ridge(traces: Tensor, squared_means: Tensor, alpha: Tensor | float, eps: flo
 
     Args:
         traces: tr Sigma of each Gaussian, (M, Q).
-        squared_means: |mu|^2 around a common origin, any shape; only its mean is used.
+        squared_means: |mu|^2 around a common origin or as large, any shape; only its mean is used.
         alpha: shrinkage, a number or (M, Q).
         eps: relative rounding error of the features.
         dimension: D.
