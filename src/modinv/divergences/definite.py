@@ -68,7 +68,7 @@ def contrasts(roots: Tensor) -> Tensor:
     """Return an orthonormal basis of what is orthogonal to a vector of length 1, (M,) -> (M, M - 1).
 
     With the square roots of shares: offsets from a mean weighted by the shares, each times its root, lie in that space.
-    A determinant taken in it has no zero eigenvalue to lose its digits to. The last columns of a Householder reflection.
+    A determinant taken in it has no zero eigenvalue to lose its digits to. Made as the last columns of a reflection.
     """
     identity = torch.eye(len(roots), dtype=roots.dtype, device=roots.device)
     normal = roots + identity[0]
