@@ -27,8 +27,7 @@ def losses() -> dict[str, nn.Module]:
     """Return what is timed, by names that both trees know."""
     gaussian = modinv.GaussianDistributionConsistencyLoss
     shrunk: Any = {
-        name: gaussian(divergence=name, shrinkage=0.1)
-        for name in ("kl", "jeffreys", "bhattacharyya", "jensen_shannon")
+        name: gaussian(divergence=name, shrinkage=0.1) for name in ("kl", "jeffreys", "bhattacharyya", "jensen_shannon")
     }
     center, triplet = modinv.HeteroCenterTripletLoss(), modinv.WeightedRegularizedTripletLoss()
     parts = {"gaussian": gaussian(), **shrunk, "center": center, "triplet": triplet}
