@@ -246,6 +246,7 @@ def test_images_are_found_from_the_working_folder_and_beside_the_runs(
 ) -> None:
     folder, data, provenance = tmp_path / "runs" / "a", tmp_path / "data", {"options": {"data": "data"}}
     folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)  # where no folder is called "data"
     with pytest.raises(FileNotFoundError, match="where the provenance says"):
         find_images(folder, provenance)
     data.mkdir()
