@@ -42,7 +42,8 @@ def lazy(compute: Callable[[Any], T]) -> T:
             setattr(self, name, compute(self))
         return getattr(self, name)
 
-    return property(read, doc=compute.__doc__)  # type: ignore[return-value]
+    made: Any = property(read, doc=compute.__doc__)
+    return made
 
 
 class Centered(NamedTuple):

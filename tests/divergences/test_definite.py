@@ -80,11 +80,13 @@ def test_coordinates_of_rows_that_depend_on_each_other_have_a_finite_gradient() 
 
 
 def test_indefinite_products_get_more_jitter() -> None:
-    products = torch.ones(4, 4, dtype=torch.float64) - 1e-6 * torch.diag(
-        torch.tensor([0.0, 0, 0, 1], dtype=torch.float64)
-    )
-    rows, _ = coordinates_of(products, products[:, :1], torch.ones(4, dtype=torch.float64), 1e-7)
-    torch.testing.assert_close(rows @ rows.T, products, rtol=0, atol=1e-5)
+    products = torch.ones(4, 4, dtype=torch.float64)
+    products[3, 3] -= 1e-6
+    scale = torch.ones(4, dtype=torch.float64)
+    for jitter in (5e-7, 1e-7):  # 8 times as much is enough, then 8 sqrt(N) times
+        rows, _ = coordinates_of(products, products[:, :1], scale, jitter)
+        assert (rows.diagonal() > 0).all()  # a pivot below zero is what an indefinite matrix leaves
+        torch.testing.assert_close(rows @ rows.T, products, rtol=0, atol=5e-6)
 
 
 def test_scatter_is_that_of_each_weight_and_can_be_differentiated_twice() -> None:
