@@ -1,6 +1,6 @@
 """Draw the picture of the front page: two clouds, their means drawn together, and their covariances too.
 
-    python docs/figures/two_clouds.py    # writes docs/figures/two_clouds.svg
+python docs/figures/two_clouds.py    # writes docs/figures/two_clouds.svg
 """
 
 from pathlib import Path
@@ -14,6 +14,7 @@ import modinv
 matplotlib.use("svg")
 matplotlib.rcParams.update({"svg.hashsalt": "modinv", "svg.fonttype": "none", "font.family": "sans-serif"})
 from matplotlib import pyplot  # noqa: E402
+from matplotlib.axes import Axes  # noqa: E402
 
 COLORS, NAMES, GRAY = ("#2a7de1", "#e4572e"), ("visible", "infrared"), "#808080"
 
@@ -50,7 +51,7 @@ def moved(rows: Tensor, modalities: Tensor, *, covariance: bool) -> Tensor:
     return points.detach()
 
 
-def draw(axis: pyplot.Axes, title: str, points: Tensor, modalities: Tensor) -> None:
+def draw(axis: Axes, title: str, points: Tensor, modalities: Tensor) -> None:
     """Draw the points of both modalities, and for each the ellipse of two standard deviations."""
     angles = torch.linspace(0, 2 * torch.pi, 100)
     circle = torch.stack([angles.cos(), angles.sin()])
