@@ -53,8 +53,9 @@ class InstanceNormGate(nn.Module):
         check_inputs("maps", maps, (4,), self.in_features)
         # float32 at least: a square leaves the range of float16 at 256
         values = maps.to(torch.promote_types(maps.dtype, torch.float32))
-        variance, mean = torch.var_mean(values, dim=(2, 3), correction=0, keepdim=True)  # (N, C, 1, 1)
-        normalized = (values - mean) * (variance + self.eps).rsqrt()
+        mean = values.mean((2, 3), keepdim=True)  # (N, C, 1, 1)
+        centered = values - mean
+        normalized = centered * (centered.square().mean((2, 3), keepdim=True) + self.eps).rsqrt()
         pooled = mean.flatten(1).to(self.reduce.weight.dtype)
         gate = self.expand(self.reduce(pooled).relu()).sigmoid()[:, :, None, None]
         return torch.lerp(normalized, values, gate.to(values.dtype)).to(maps.dtype)

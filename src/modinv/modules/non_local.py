@@ -40,6 +40,7 @@ class NonLocal(nn.Module):
         ValueError: For an option out of range, or maps of another shape.
 
     Example:
+        >>> import torch
         >>> block, maps = NonLocal(8), torch.randn(2, 8, 6, 3)
         >>> torch.equal(block(maps), maps)
         True
