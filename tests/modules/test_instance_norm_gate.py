@@ -1,5 +1,6 @@
 """Tests of the gate between a map and its instance normalisation, against PyTorch's layers."""
 
+import math
 from typing import Any
 
 import pytest
@@ -102,3 +103,22 @@ def test_malformed_maps_are_refused() -> None:
         InstanceNormGate(6)(torch.ones(2, 6))
     with pytest.raises(ValueError, match=r"maps must have 6 features per row.*got 5"):
         InstanceNormGate(6)(torch.ones(2, 5, 3, 3))
+
+
+def waves(*shape: int, start: float) -> Tensor:
+    return torch.sin(torch.arange(math.prod(shape), dtype=torch.float64) + start).reshape(shape)
+
+
+def test_gate_is_what_mpanet_published() -> None:
+    """Numbers that MAM of DoubtedSteam/MPANet at f57fd5c gave for these parameters and maps."""
+    gate = InstanceNormGate(32).double()
+    with torch.no_grad():
+        gate.reduce.weight.copy_(waves(2, 32, start=0))
+        gate.expand.weight.copy_(waves(32, 2, start=1))
+    maps = (waves(3, 32, 4, 2, start=0.5) + 1).requires_grad_()
+    outputs = gate(maps)
+    found = outputs.detach().flatten()[[0, 50, 150]].tolist()
+    assert found == pytest.approx([1.014859925783018, 0.9362829356707587, 0.09886999698557863], rel=1e-12)
+    (gradient,) = torch.autograd.grad(outputs.pow(3).sum(), maps)
+    assert float(outputs.detach().pow(3).sum()) == pytest.approx(928.1909563951359, rel=1e-12)
+    assert float(gradient.square().sum()) == pytest.approx(6056.790945542163, rel=1e-12)

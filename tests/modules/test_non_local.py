@@ -146,3 +146,24 @@ def test_malformed_maps_are_refused() -> None:
         NonLocal(6)(torch.ones(2, 5, 3, 3))
     with pytest.raises(TypeError, match="maps must be a floating tensor"):
         NonLocal(6)(torch.ones(2, 6, 3, 3, dtype=torch.long))
+
+
+def waves(*shape: int, start: float) -> Tensor:
+    return torch.sin(torch.arange(math.prod(shape), dtype=torch.float64) + start).reshape(shape)
+
+
+def test_one_channel_is_what_agw_published() -> None:
+    """Numbers that Non_local of mangye16/Cross-Modal-Re-ID-baseline at e817a26 gave for these parameters and maps."""
+    block = NonLocal(8, hidden_features=1).double()
+    parts = (block.theta.weight, block.theta.bias, block.phi.weight, block.phi.bias, block.g.weight, block.g.bias)
+    with torch.no_grad():
+        for start, part in enumerate((*parts, block.expand.weight, block.norm.weight, block.norm.bias)):
+            assert part is not None
+            part.copy_(waves(*part.shape, start=start))
+    maps = waves(3, 8, 4, 2, start=0.5).requires_grad_()
+    outputs = block(maps)
+    found = outputs.detach().flatten()[[0, 50, 150]].tolist()
+    assert found == pytest.approx([1.3406980717005657, 1.9916036455349349, -0.2581932840477501], rel=1e-12)
+    (gradient,) = torch.autograd.grad(outputs.pow(3).sum(), maps)
+    assert float(outputs.detach().pow(3).sum()) == pytest.approx(77.58908795664622, rel=1e-12)
+    assert float(gradient.square().sum()) == pytest.approx(1063108.3501762138, rel=1e-12)
