@@ -66,7 +66,7 @@ def test_exported_reversal_still_turns_the_gradient() -> None:
 
 
 def two_layers(discriminator: ModalityDiscriminator, vectors: Tensor) -> Tensor:
-    return discriminator.classifier(torch.relu(discriminator.hidden(vectors)))  # type: ignore[no-any-return]
+    return discriminator.classifier(torch.relu(discriminator.hidden(vectors)))
 
 
 @pytest.mark.parametrize("shape", [(5, 6), (5, 6, 4, 3)])
@@ -99,7 +99,7 @@ def test_one_optimiser_draws_the_modalities_together() -> None:
     rows = torch.randn(200, 4, generator=generator) + 2.0 * modalities[:, None]
     shift = nn.Parameter(torch.zeros(4))
     discriminator = ModalityDiscriminator(4, hidden_features=8, scale=0.5)
-    optimizer = torch.optim.Adam([{"params": [shift]}, {"params": discriminator.parameters()}], lr=0.05)
+    optimizer = torch.optim.Adam([shift, *discriminator.parameters()], lr=0.05)
     for _ in range(150):
         scores = discriminator(rows + shift * modalities[:, None])
         optimizer.zero_grad()
