@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from modinv._checks import describe
+from modinv._checks import check_integers, describe
 from modinv.losses.loss import Loss
 
 __all__ = ["GivenModalities", "LabelLoss"]
@@ -62,15 +62,16 @@ class GivenModalities(nn.Module):
     them up, so that no batch meets those of another one. Where several losses need them, wrap their
     :class:`modinv.WeightedLosses` once.
 
-    Value and gradient are those of the loss. Labels and modalities follow the features to their device, since such
-    loops leave labels on the CPU. A miner's tuple that comes third is not read: a loss of this library compares all
+    Value and gradient are those of the loss. Labels and modalities on the CPU follow the features to their device,
+    since such loops leave them there. A miner's tuple that comes third is not read: a loss of this library compares all
     rows.
 
     Args:
         loss: a loss of this library, or any module or function of ``(features, labels, modalities)``.
 
     Raises:
-        TypeError: at construction on what cannot be called; at call on what the loss refuses.
+        TypeError: at construction on what cannot be called; on modalities that are no integers; at call on what the
+            loss refuses.
         ValueError: at call with rows of reference, or on what the loss refuses.
         RuntimeError: at call without modalities since the last one.
 
@@ -89,6 +90,7 @@ class GivenModalities(nn.Module):
 
     def give(self, modalities: Tensor) -> None:
         """Keep the modalities (N,) of the next batch for the next call."""
+        check_integers("modalities", modalities)
         self._modalities = modalities
 
     @override
@@ -113,9 +115,9 @@ class GivenModalities(nn.Module):
 
 
 def _beside(features: Tensor, numbers: Tensor) -> Tensor:
-    """Return the numbers on the device of the features; what is no tensor is left to the checks of the loss."""
+    """Return numbers on the CPU on the device of the features; anything else is left to the checks of the loss."""
     both = isinstance(features, torch.Tensor) and isinstance(numbers, torch.Tensor)
-    return numbers.to(features.device) if both else numbers
+    return numbers.to(features.device) if both and numbers.device.type == "cpu" else numbers
 
 
 def _checked(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
