@@ -55,6 +55,15 @@ def test_one_row_in_training_uses_the_running_statistics_and_leaves_them() -> No
     assert all(torch.equal(value, before[name]) for name, value in neck.state_dict().items())
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("rows", [1, 8])
+def test_half_precision_comes_back_in_the_type_of_the_parameters(kind: torch.dtype, rows: int) -> None:
+    features = make_features(rows).to(kind)
+    embedding = BNNeck(6)(features)
+    assert embedding.dtype == torch.float32
+    torch.testing.assert_close(embedding, BNNeck(6)(features.float()), rtol=0, atol=0)
+
+
 def test_head_takes_one_row_in_training() -> None:
     assert ModalityInvariantHead(6, 3).double()(make_features(1)).logits.isfinite().all()
 
