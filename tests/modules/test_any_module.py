@@ -146,6 +146,16 @@ def test_deep_copy_and_state_give_the_same_module(name: str) -> None:
         assert all(torch.equal(*pair) for pair in zip(tensors_of(other.eval()(*given)), expected, strict=True))
 
 
+# A branch has the counts of its rows read.
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "branches"])
+@pytest.mark.parametrize("training", [True, False])
+def test_nothing_waits_for_the_device(name: str, training: bool) -> None:
+    # on the meta device there are no values: reading one raises
+    module, given = make_module(name).train(training), make_rows(name)
+    shapes = [part.shape for part in tensors_of(module(*given))]
+    assert [part.shape for part in tensors_of(module.to("meta")(*(part.to("meta") for part in given)))] == shapes
+
+
 # The others compile in the tests of their own files.
 COMPILED = ["neck", "non-local", "non-local, softmax", "gate", "reversal", "discriminator, maps"]
 
