@@ -26,6 +26,23 @@ SAMPLES = {name: bad for name, bad in NO_FEATURES.items() if name not in ("an ar
 INPUTS = {name: bad for name, bad in NO_FEATURES.items() if name != "without columns"}  # what a branch takes is its own
 CAMERAS = {name: bad for name, bad in NO_NUMBERS.items() if not name.startswith(("too", "elsewhere"))}
 
+# What cannot be made of maps, or is refused for a vector only.
+NO_MAPS = {name: bad for name, bad in NO_FEATURES.items() if name != "compressed"}
+NO_INPUTS_OF_ANY_SHAPE = {
+    name: bad for name, bad in NO_FEATURES.items() if name not in ("a scalar", "a vector", "without columns")
+}
+MAPS = FEATURES.view(8, 6, 2, 2)
+VECTOR_MODULES = {
+    "neck": modinv.BNNeck(24).double(),
+    "head": modinv.ModalityInvariantHead(24, 5).double(),
+    "discriminator": modinv.ModalityDiscriminator(24).double(),
+}
+MAP_MODULES = {
+    "pooling": modinv.GeM(),
+    "non-local block": modinv.NonLocal(6).double(),
+    "instance norm gate": modinv.InstanceNormGate(6).double(),
+}
+
 
 class Door(NamedTuple):
     """A callable, what it takes, and what each argument must not be."""
@@ -37,6 +54,12 @@ class Door(NamedTuple):
 
 def gather(*batch: Any) -> Batch:
     return distributed.gather_batch(Batch(*batch))
+
+
+def given(features: Any, labels: Any, modalities: Any) -> Any:
+    loss = modinv.GivenModalities(modinv.HeteroCenterTripletLoss())
+    loss.give(modalities)
+    return loss(features, labels)
 
 
 def stream(features: Any, labels: Any) -> Batch:
@@ -59,6 +82,7 @@ DOORS = {
             "a global batch": distributed.GlobalBatch(modinv.HeteroCenterTripletLoss()),
             "gather_batch": gather,
             "distance_histograms": diagnostics.distance_histograms,
+            "given modalities": given,
         }
     ),
     **on_rows({"modality_gap": diagnostics.modality_gap, "modality_accuracy": diagnostics.modality_accuracy}),
@@ -69,6 +93,9 @@ DOORS = {
         }
     ),
     **on_rows({"a branch per modality": modinv.PerModality(lambda: nn.Linear(24, 2).double())}, INPUTS),
+    **{name: Door(module, (FEATURES,), (NO_FEATURES,)) for name, module in VECTOR_MODULES.items()},
+    **{name: Door(module, (MAPS,), (NO_MAPS,)) for name, module in MAP_MODULES.items()},
+    "gradient reversal": Door(modinv.GradientReversal(), (FEATURES,), (NO_INPUTS_OF_ANY_SHAPE,)),
     "batch_from_streams": Door(stream, (FEATURES, LABELS), (NO_FEATURES, NO_NUMBERS)),
     "modalities_from_cameras": Door(modinv.modalities_from_cameras, (MODALITIES + 1,), (CAMERAS,)),
     "moments_of": Door(moments_of, (FEATURES,), (SAMPLES,)),

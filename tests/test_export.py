@@ -13,8 +13,19 @@ import needs
 from batches import make_batch
 from losses.catalogue import LOSSES
 
+
+def trained(block: modinv.NonLocal) -> modinv.NonLocal:
+    nn.init.ones_(block.norm.weight)  # zero at the start, so that the block does nothing
+    return block
+
+
 MODULES: dict[str, nn.Module] = {
     "head": modinv.ModalityInvariantHead(24, 5),
+    "neck": modinv.BNNeck(24),
+    "discriminator": modinv.ModalityDiscriminator(24),
+    "non-local block": trained(modinv.NonLocal(2)),
+    "non-local block, softmax": trained(modinv.NonLocal(2, similarity="embedded_gaussian")),
+    "instance norm gate": modinv.InstanceNormGate(2),
     "enhancer": modinv.IntraModalityEnhancer(24, num_classes=5),
     "batch normalisation": modinv.PerModalityBatchNorm(24),
     "a branch per modality": modinv.PerModality(lambda: nn.Linear(24, 3)),
@@ -27,9 +38,9 @@ LOSS_NAMES = ["wasserstein full modality 0.0", "jeffreys full modality 0.1", "he
 def inputs(name: str, rows: int) -> tuple[Tensor, ...]:
     """What a module takes, with this many rows."""
     features, _, modalities = make_batch((rows - 3, 3), seed=rows, dtype=torch.float32)
-    if name == "pooling":
+    if name in ("pooling", "non-local block", "non-local block, softmax", "instance norm gate"):
         return (features.relu().view(rows, 2, 3, 4),)
-    return (features,) if name == "head" else (features, modalities)
+    return (features,) if name in ("head", "neck", "discriminator") else (features, modalities)
 
 
 def tensors(outputs: Tensor | Sequence[Tensor | None]) -> list[Tensor]:

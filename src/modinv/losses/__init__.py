@@ -1,5 +1,6 @@
 """The catalogue of losses: one published loss per file, first the function of the statistics, then its module."""
 
+from modinv.losses.adapters import GivenModalities, LabelLoss
 from modinv.losses.composition import WeightedLosses
 from modinv.losses.cross_batch_memory import CrossBatchMemory
 from modinv.losses.gaussian_distribution_consistency import GaussianDistributionConsistencyLoss, GaussianTerms
@@ -20,10 +21,12 @@ __all__ = [
     "CrossBatchMemory",
     "GaussianDistributionConsistencyLoss",
     "GaussianTerms",
+    "GivenModalities",
     "HeteroCenterTripletLoss",
     "HeteroCenterTripletTerms",
     "IntraModalityLoss",
     "IntraModalityTerms",
+    "LabelLoss",
     "Loss",
     "WeightedLosses",
     "WeightedRegularizedTripletLoss",

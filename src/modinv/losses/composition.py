@@ -28,8 +28,9 @@ class WeightedLosses(Loss):
 
     Args:
         losses: name to ``(weight, loss)``, with a loss of this library, another sum, or any module or function of
-            ``(features, labels, modalities)`` that returns a tensor (). Weights may be negative or zero, and may be
-            changed between steps through :attr:`weights`, to warm a term up for example.
+            ``(features, labels, modalities)`` that returns a tensor (). :class:`modinv.LabelLoss` makes one of a loss
+            of ``(features, labels)``. Weights may be negative or zero, and may be changed between steps through
+            :attr:`weights`, to warm a term up for example.
         num_modalities: see :class:`modinv.losses.Loss`. The largest number counts that this sum or one of its losses
             asks for.
 
@@ -156,6 +157,16 @@ def _check_losses(losses: Mapping[str, tuple[float, Callable[..., Tensor]]]) -> 
             raise TypeError(f"{name!r} must be (weight, loss), got {describe(entry)}")
         if not callable(entry[1]) or isinstance(entry[1], type):
             raise TypeError(f"the loss of {name!r} must be a module or a function, got {describe(entry[1])}")
+        if _takes_a_miner(entry[1]):
+            raise TypeError(
+                f"the loss {name!r} takes a miner's tuple where the modalities come: wrap it in modinv.LabelLoss"
+            )
+
+
+def _takes_a_miner(loss: Callable[..., Tensor]) -> bool:
+    """Say whether an argument has the name that pytorch-metric-learning gives to what a miner returns."""
+    code = getattr(getattr(loss, "forward", loss), "__code__", None)
+    return code is not None and "indices_tuple" in code.co_varnames[: code.co_argcount]
 
 
 def _check_name(name: str) -> None:

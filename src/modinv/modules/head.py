@@ -5,6 +5,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from modinv._checks import check_count, check_inputs
+from modinv.modules.neck import BNNeck
 
 __all__ = ["InvariantFeatures", "ModalityInvariantHead"]
 
@@ -27,9 +28,9 @@ class ModalityInvariantHead(nn.Module):
     "shared parameters". The paper's formulas are not public; only the abstract is. The head is an optional linear
     embedding, the BNNeck of Luo et al. and a classifier. All three are shared.
 
-    The neck is a batch normalisation whose shift stays at zero. Metric losses use the features before it. The
-    identity loss and retrieval use those after it. In training it needs two rows or more, like any ``BatchNorm1d``.
-    Its statistics mix all rows, so in training one row that is not finite spoils the batch.
+    The neck is a ``BNNeck``, a batch normalisation whose shift stays at zero. Metric losses use the features before
+    it. The identity loss and retrieval use those after it. Its statistics mix all rows, so in training one row that is
+    not finite spoils the batch.
 
     The embedding has no bias: neither distances nor the neck see a common offset. The classifier has none either
     and starts at N(0, 0.001), where 0.001 is the standard deviation.
@@ -64,8 +65,7 @@ class ModalityInvariantHead(nn.Module):
         if embedding_features is not None:
             self.embedding_features = check_count("embedding_features", embedding_features)
             self.embedding = nn.Linear(self.in_features, self.embedding_features, bias=False)
-        self.neck = nn.BatchNorm1d(self.embedding_features)
-        self.neck.bias.requires_grad_(False)
+        self.neck = BNNeck(self.embedding_features)
         self.classifier = nn.Linear(self.embedding_features, self.num_classes, bias=False)
         nn.init.normal_(self.classifier.weight, std=0.001)
 
