@@ -91,6 +91,10 @@ class Comparisons(NamedTuple):
     cells: Tensor | None = None  # (N, N): rows to the mean of their cell; None: covariances are around modalities
     votes: Tensor | None = None  # (R,): what a comparison counts; None: there is one
 
+    def around(self, rows: Tensor) -> Tensor:
+        """Take the mean of each cell off its rows, (N, k), where covariances are around cells."""
+        return rows if self.cells is None else rows - self.cells.to(rows.dtype) @ rows
+
     def pair_lengths(self, products: Tensor) -> Tensor:
         """Return |v_a - v_b|^2 for each pair from the inner products of vectors, (M, M, R) -> (P, R)."""
         return self.differences @ products.flatten(0, 1)

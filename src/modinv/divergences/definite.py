@@ -27,6 +27,17 @@ class Definite:
         """The inverses, (…, K, K)."""
         return _Inverse.apply(self._matrix, self._factor)
 
+    def shares(self, columns: Tensor) -> Tensor:
+        """Return what each row contributes to x^T S^-1 x for each column x, (…, K, J), the same shape.
+
+        Differentiable only as sums over the rows of a block: within it all must receive the same gradient.
+
+        Args:
+            columns: x, (…, K, J).
+        """
+        shares, _ = _Shares.apply(self._matrix, self._factor, columns)
+        return shares
+
     @lazy
     def log_pivots(self) -> Tensor:
         """The logarithms that sum to the log-determinant of a block over its rows, (…, K).
@@ -36,8 +47,8 @@ class Definite:
         return _LogPivots.apply(self._matrix, self._factor)
 
 
-def coordinates_of(products: Tensor, along: Tensor, scale: Tensor, jitter: float) -> tuple[Tensor, Tensor]:
-    """Return rows Z with Z Z^T = ``products`` (N, N), and columns W with Z W = ``along`` (N, J).
+def coordinates_of(products: Tensor, scale: Tensor, jitter: float) -> Tensor:
+    """Return rows Z with Z Z^T = ``products``, (N, N).
 
     What is computed from them must depend on inner products alone, so that turning all rows changes nothing: the
     gradient relies on it. It is exact to any order then, and keeps half of the digits that the gradient of a Cholesky
@@ -45,13 +56,12 @@ def coordinates_of(products: Tensor, along: Tensor, scale: Tensor, jitter: float
 
     Args:
         products: inner products of rows with each other, (N, N).
-        along: inner products of rows with other vectors, (N, J).
         scale: how long each row can be, (N,); of a row of length zero nothing is read.
         jitter: how much longer each row becomes, in a dimension of its own, relative to its scale squared; where that
             leaves an indefinite matrix, 8 times as much, or 8 sqrt(N) times.
     """
-    rows, columns, _ = _Coordinates.apply(products, along, scale, jitter)
-    return rows, columns
+    rows, _ = _Coordinates.apply(products, scale, jitter)
+    return rows
 
 
 def scatter_of(rows: Tensor, weights: Tensor) -> Tensor:
@@ -115,6 +125,32 @@ class _Inverse(torch.autograd.Function):
         return -(inverse @ gradients[0] @ inverse), None
 
 
+class _Shares(torch.autograd.Function):
+    vmap = staticmethod(refuse_vmap)
+
+    @staticmethod
+    def forward(matrix: Tensor, factor: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+        if factor.device.type == "cpu":
+            solved = torch.cholesky_solve(columns, factor)
+        else:
+            half = _inverse_of(factor)
+            solved = half.mT @ (half @ columns)
+        return columns * solved, solved
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(*inputs, output[1])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, Tensor]:
+        matrix, factor, columns, solved = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative needs the way from the matrix
+            solved = _Inverse.apply(matrix, factor) @ columns
+        scaled = gradients[0] * solved
+        return -(scaled @ solved.mT), None, 2 * scaled
+
+
 class _LogPivots(torch.autograd.Function):
     @staticmethod
     def forward(matrix: Tensor, factor: Tensor) -> Tensor:
@@ -131,30 +167,26 @@ class _LogPivots(torch.autograd.Function):
 
 class _Coordinates(torch.autograd.Function):
     @staticmethod
-    def forward(products: Tensor, along: Tensor, scale: Tensor, jitter: float) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(products: Tensor, scale: Tensor, jitter: float) -> tuple[Tensor, Tensor]:
         divisor = scale.where(scale > 0, 1)
         identity = torch.eye(len(scale), dtype=scale.dtype, device=scale.device)
         factor = _factor_of(products / torch.outer(divisor, divisor), identity, jitter)
-        inverse = _inverse_of(factor) / divisor
-        return scale[:, None] * factor, inverse @ along, inverse
+        return scale[:, None] * factor, _inverse_of(factor) / divisor
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*output[1:])
+        ctx.save_for_backward(output[1])
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor, Tensor | None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor, None, None]:
         # Of all dZ with dZ Z^T + Z dZ^T = dG take dZ = dG Z^-T / 2: the others differ by a rotation.
-        columns, inverse = ctx.saved_tensors
-        of_rows, of_columns, of_inverse = gradients
-        half, of_along = torch.zeros_like(inverse) if of_rows is None else of_rows @ inverse, None
-        if of_columns is not None:
-            of_along = inverse.T @ of_columns
-            half = half - of_along @ (columns.T @ inverse)
+        (inverse,) = ctx.saved_tensors
+        of_rows, of_inverse = gradients
+        half = torch.zeros_like(inverse) if of_rows is None else of_rows @ inverse
         if of_inverse is not None:  # of a second derivative only
             half = half - inverse.T @ of_inverse @ inverse.T @ inverse
-        return (half + half.T) / 4, of_along, None, None
+        return (half + half.T) / 4, None, None
 
 
 class _Scatter(torch.autograd.Function):

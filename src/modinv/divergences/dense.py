@@ -1,8 +1,6 @@
-"""Gaussians with full covariance as small dense matrices: each divergence is its textbook formula there.
+"""Gaussians with full covariance: what their two forms share, and the one for N > D rows, with matrices D x D.
 
-Everything that a divergence asks depends on inner products alone. K = min(N, D) coordinates of rows and means, with the
-same inner products, stand for the D features. A covariance is K x K then, and rho I in the dimensions that no row
-reaches.
+The other form is in :mod:`modinv.divergences.full`. Each divergence is its textbook formula on covariances here.
 """
 
 from abc import abstractmethod
@@ -16,25 +14,23 @@ from typing_extensions import override
 from modinv.divergences.definite import Definite, contrasts, on_diagonal, scatter_of
 from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative
 from modinv.divergences.shrinkage import estimate, ridge
-from modinv.divergences.square_roots import root_trace
+from modinv.divergences.square_roots import product_nuclear_norm, root_trace
 from modinv.groups import Comparisons, both_ways, joint_weights, pairs
-from modinv.statistics import lazy
+from modinv.statistics import Statistics, lazy
 
-__all__ = ["Coordinates", "DenseGaussians", "lengths_of"]
+__all__ = ["Coordinates", "DenseGaussians", "RowGaussians", "between_of", "centered_samples", "lengths_of"]
 
 
 class Coordinates(NamedTuple):
-    """Rows around the means of their covariances, and the means, in a basis that holds all rows."""
+    """Rows around the means of their covariances, in a basis that holds all rows."""
 
     rows: Tensor  # (N, K)
-    means: Tensor  # (M, R, K): the part of each mean that the basis holds
-    beyond: Tensor  # (M, M, R): inner products of what it does not hold
     outside: Tensor | int  # (Q,): dimensions that no row of a comparison reaches
     floor: Tensor | None = None  # (M, Q): the least rho that keeps covariances definite; None: any
 
 
 class DenseGaussians(Gaussians):
-    """Gaussians known by their covariances in K coordinates, at O(M K^3); a subclass knows the rows.
+    """Gaussians with full covariance; a subclass knows the rows.
 
     Attributes:
         compared: which Gaussians.
@@ -62,16 +58,22 @@ class DenseGaussians(Gaussians):
 
     @abstractmethod
     def coordinates(self) -> Coordinates:
-        """Return the coordinates of rows and means."""
+        """Return the coordinates of the rows."""
+
+    @override
+    def squared_mean_distances(self) -> Tensor:
+        return self.compared.differences @ self.mean_products.flatten(0, 1)
 
     @override
     def root_traces(self) -> Tensor:
+        coordinates = self.coordinates()
         rho = self._rho(torch.finfo(self._traces.dtype).eps)  # nothing is inverted: the floor can be lower
-        matrices = self._shrunk(rho).unbind()
+        rho = rho if coordinates.floor is None else rho.maximum(coordinates.floor)
+        matrices = self._shrunk(coordinates.rows, rho).unbind()
         numbers = combinations(range(len(matrices)), 2)
         inside = [root_trace(matrices[a], matrices[b], self.eps) for a, b in numbers]
         shares = torch.stack(inside) if inside else matrices[0][:0]  # (P, K)
-        return self.compared.sums(shares) + self._outside * torch.mul(*pairs(rho)).sqrt()
+        return self.compared.sums(shares) + coordinates.outside * torch.mul(*pairs(rho)).sqrt()
 
     @override
     def squared_covariance_distances(self) -> Tensor:
@@ -84,45 +86,8 @@ class DenseGaussians(Gaussians):
         return squares + (2 * traces + self.dimension * difference) * difference
 
     @override
-    def log_determinants(self) -> Tensor:
-        return self._log_determinants
-
-    @override
-    def relative(self) -> Relative:
-        mine, rho = both_ways(self._regular), both_ways(self._ridge)  # (2, P, K, K), (2, P, Q)
-        inverse, other = both_ways(self._definite.inverse).flip(0), rho.flip(0)
-        inside = self.compared.sums((mine * inverse).sum(-1) - 1)
-        return Relative(self._mahalanobis(inverse, other), inside + self._outside * (rho / other - 1))
-
-    @override
-    def midpoints(self) -> Midpoint:
-        matrix, rho, ends = (
-            torch.add(*pairs(part)) / 2 for part in (self._regular, self._ridge, self._log_determinants)
-        )  # (P, K, K), (P, Q)
-        middle = Definite(matrix)
-        return Midpoint(self._mahalanobis(middle.inverse, rho), self._log_determinant(middle, rho) - ends)
-
-    @override
     def joint_weights(self) -> tuple[Tensor, Tensor]:
         return joint_weights(self.compared)
-
-    @override
-    def pooled(self, weights: Tensor, shares: Tensor) -> Pooled:
-        middle = Definite((shares[:, None, None] * self._regular).sum(0))  # (K, K)
-        rho = shares @ self._ridge  # (Q,)
-        roots = shares.sqrt()
-        coefficients = roots[:, None] * contrasts(roots)  # (M, M - 1): means to the offsets that are left
-        offsets = torch.einsum("mrk,mp->rpk", self._coordinates.means, coefficients)
-        beyond = torch.einsum("mnr,mp,nq->rpq", self._coordinates.beyond, coefficients, coefficients)
-        inner = offsets @ middle.inverse @ offsets.mT + beyond / rho[:, None, None]  # (R, M - 1, M - 1)
-        # A comparison that does not count may have no spread at all, and its determinant no digit.
-        inner = inner.where((weights > 0)[:, None, None], 0)
-        if inner.shape[1] == 1:
-            between = inner[:, 0, 0].log1p()  # (R,)
-        else:
-            identity = torch.eye(inner.shape[1], dtype=inner.dtype, device=inner.device)
-            between = torch.linalg.slogdet(identity + inner).logabsdet
-        return Pooled(between, self._log_determinant(middle, rho) - shares @ self._log_determinants)
 
     @lazy
     def _traces(self) -> Tensor:
@@ -130,58 +95,128 @@ class DenseGaussians(Gaussians):
 
     @lazy
     def _alpha(self) -> Tensor | float:
-        return self._intensity(self.shrinkage) if isinstance(self.shrinkage, str) else self.shrinkage
-
-    @lazy
-    def _coordinates(self) -> Coordinates:
-        return self.coordinates()
-
-    @property
-    def _outside(self) -> Tensor | int:
-        return self._coordinates.outside  # (Q,)
+        if not isinstance(self.shrinkage, str):
+            return self.shrinkage
+        members = self.compared.weights.sign().T  # (M, N): a covariance of one row has no samples
+        counts = self.compared.sums(members).clamp(min=1)  # (M, Q)
+        ratio = self.compared.degrees / counts  # from the denominator of the covariance to n
+        squares = lengths_of(self.square_products.detach()) * ratio.square()
+        fourths = self.compared.sums(members * self.squared_rows.detach().square()) / counts.square()
+        return estimate(self.shrinkage, squares, fourths, self._traces.detach() * ratio, counts, self.dimension)
 
     @lazy
     def _ridge(self) -> Tensor:
         return self._rho(self.input_eps)  # (M, Q): rho of what is to be inverted
 
-    @lazy
-    def _regular(self) -> Tensor:
-        return self._shrunk(self._ridge)  # (M, K, K): S, definite enough to be inverted
-
-    @lazy
-    def _definite(self) -> Definite:
-        return Definite(self._regular)
-
-    @lazy
-    def _log_determinants(self) -> Tensor:
-        return self._log_determinant(self._definite, self._ridge)  # (M, Q)
-
     def _rho(self, eps: float) -> Tensor:
-        rho = ridge(self._traces, self.mean_products.abs(), self._alpha, eps, self.dimension)  # (M, Q)
-        return rho if self._coordinates.floor is None else rho.maximum(self._coordinates.floor)
+        return ridge(self._traces, self.mean_products.abs(), self._alpha, eps, self.dimension)  # (M, Q)
 
-    def _shrunk(self, rho: Tensor) -> Tensor:
-        rows = self._coordinates.rows  # (N, K)
+    def _shrunk(self, rows: Tensor, rho: Tensor) -> Tensor:
+        """Return S in the basis of the rows (N, K), (M, K, K)."""
         covariances = scatter_of(rows, self.compared.weights.to(rows)).to(rho)  # (M, K, K)
         added = on_diagonal(rho.expand(-1, covariances.shape[-1]))
         if isinstance(self._alpha, Tensor):
             return added + (1 - self._alpha)[:, :, None] * covariances
         return torch.add(added, covariances, alpha=1 - self._alpha)
 
-    def _log_determinant(self, matrix: Definite, rho: Tensor) -> Tensor:
-        return self.compared.sums(matrix.log_pivots) + self._outside * rho.log()
 
-    def _mahalanobis(self, inverse: Tensor, rho: Tensor) -> Tensor:
-        offsets = torch.sub(*pairs(self._coordinates.means))  # (P, R, K)
-        return ((offsets @ inverse) * offsets).sum(-1) + self.compared.pair_lengths(self._coordinates.beyond) / rho
+class RowGaussians(DenseGaussians):
+    """Gaussians known by their rows, at O(N D^2 + M D^3); all comparisons share their covariances."""
 
-    def _intensity(self, name: str) -> Tensor:
-        members = self.compared.weights.sign().T  # (M, N): a covariance of one row has no samples
-        counts = self.compared.sums(members).clamp(min=1)  # (M, Q)
-        ratio = self.compared.degrees / counts  # from the denominator of the covariance to n
-        squares = lengths_of(self.square_products.detach()) * ratio.square()
-        fourths = self.compared.sums(members * self.squared_rows.detach().square()) / counts.square()
-        return estimate(name, squares, fourths, self._traces.detach() * ratio, counts, self.dimension)
+    def __init__(self, statistics: Statistics, compared: Comparisons, shrinkage: float | str) -> None:
+        self.compared, self.shrinkage = compared, shrinkage
+        self.dimension = statistics.features.shape[1]
+        self.eps, self.input_eps = statistics.eps, statistics.input_eps
+        self._rows, self._means = centered_samples(statistics, compared)
+        self.mean_products = torch.einsum("mrk,nrk->mnr", self._means, self._means)
+
+    @override
+    def traces(self) -> Tensor:
+        return self.compared.weights.T @ self.squared_rows[:, None]
+
+    @override
+    def root_traces(self) -> Tensor:
+        if self.shrinkage != 0:
+            return super().root_traces()
+        scaled = self.compared.weights.sqrt().to(self._rows).T[:, :, None] * self._rows  # (M, N, D)
+        norms = [product_nuclear_norm(scaled[a], scaled[b]) for a, b in combinations(range(len(scaled)), 2)]
+        return torch.stack(norms)[:, None].to(self._means) if norms else self._means[:0, :, 0]
+
+    @override
+    def log_determinants(self) -> Tensor:
+        return self._definite.log_pivots.sum(-1, keepdim=True)  # (M, 1)
+
+    @override
+    def relative(self) -> Relative:
+        mine, inverse = both_ways(self._regular), both_ways(self._definite.inverse).flip(0)  # (2, P, D, D)
+        return Relative(self._mahalanobis(inverse), (mine * inverse).sum((-2, -1))[:, :, None] - self.dimension)
+
+    @override
+    def midpoints(self) -> Midpoint:
+        matrix, ends = (torch.add(*pairs(part)) / 2 for part in (self._regular, self.log_determinants()))  # (P, D, D)
+        middle = Definite(matrix)
+        return Midpoint(self._mahalanobis(middle.inverse), middle.log_pivots.sum(-1, keepdim=True) - ends)
+
+    @override
+    def pooled(self, weights: Tensor, shares: Tensor) -> Pooled:
+        middle = Definite((shares[:, None, None] * self._regular).sum(0))  # (D, D)
+        coefficients = shares.sqrt()[:, None] * contrasts(shares.sqrt())  # (M, M - 1): means to offsets
+        offsets = torch.einsum("mrk,mp->rpk", self._means, coefficients)
+        between = between_of(offsets @ middle.inverse @ offsets.mT, weights)
+        return Pooled(between, middle.log_pivots.sum() - shares @ self.log_determinants())
+
+    @lazy
+    def squared_rows(self) -> Tensor:
+        """|z|^2 of each row, (N,)."""
+        return self._rows.square().sum(1).to(self._means)
+
+    @lazy
+    def square_products(self) -> Tensor:
+        """tr Sigma_a Sigma_b of all modalities, (M, M, Q)."""
+        covariances = scatter_of(self._rows, self.compared.weights.to(self._rows)).flatten(1)  # (M, D^2)
+        return (covariances @ covariances.T)[:, :, None].to(self._means)
+
+    @override
+    def coordinates(self) -> Coordinates:
+        return Coordinates(self._rows, 0)
+
+    @lazy
+    def _regular(self) -> Tensor:
+        return self._shrunk(self._rows, self._ridge)  # (M, D, D): S, definite enough to be inverted
+
+    @lazy
+    def _definite(self) -> Definite:
+        return Definite(self._regular)
+
+    def _mahalanobis(self, inverse: Tensor) -> Tensor:
+        offsets = torch.sub(*pairs(self._means))  # (P, R, D)
+        return ((offsets @ inverse) * offsets).sum(-1)
+
+
+def between_of(offsets: Tensor, weights: Tensor) -> Tensor:
+    """Return log det(S* + S_means) - log det S*, (R,).
+
+    Args:
+        offsets: inner products of the offsets of the means in the metric of S*, (R, M - 1, M - 1).
+        weights: of the comparisons, (R,).
+    """
+    # A comparison that does not count may have no spread at all, and its determinant no digit.
+    offsets = offsets.where((weights > 0)[:, None, None], 0)
+    if offsets.shape[1] == 1:
+        return offsets[:, 0, 0].log1p()
+    identity = torch.eye(offsets.shape[1], dtype=offsets.dtype, device=offsets.device)
+    return torch.linalg.slogdet(identity + offsets).logabsdet
+
+
+def centered_samples(statistics: Statistics, compared: Comparisons) -> tuple[Tensor, Tensor]:
+    """Return the rows around the means of their covariances (N, D), and all means (M, R, D) in the full type."""
+    rows, means = statistics.centered  # (N, D), (M, D)
+    means = means[:, None].to(statistics.dtype)
+    if compared.averaging is None:
+        return rows, means
+    sums = compared.averaging.flatten(1).to(rows.dtype).T @ rows  # (M R, D)
+    means = means + sums.view(*compared.averaging.shape[1:], -1).to(statistics.dtype)
+    return compared.around(rows), means
 
 
 def lengths_of(products: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from modinv.divergences.full import centered_samples
+from modinv.divergences.dense import centered_samples
 from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative
 from modinv.divergences.shrinkage import ridge
 from modinv.groups import Comparisons, both_ways, joint_weights, pairs
