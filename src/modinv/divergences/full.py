@@ -42,7 +42,8 @@ class _Mixture(NamedTuple):
     """Covariances S = rho I + sum_i w_i z_i z_i^T."""
 
     rho: Tensor  # (…, Q)
-    roots: Tensor  # (…, N): sqrt(w / rho)
+    roots: Tensor  # (…, N): T
+    scaled: Tensor  # (…, N, N): T Z Z^T
     matrix: Definite  # (…, N, N): K
 
 
@@ -58,8 +59,8 @@ class GramGaussians(DenseGaussians):
         num_rows, self.dimension = statistics.features.shape
         self.eps, self.input_eps = statistics.eps, statistics.input_eps
         self._statistics, self._gram = statistics, gram
-        self.mean_products, self._along_means = _means_of(gram, compared)  # (M, M, R), (N, M, R)
-        products = compared.around(compared.around(gram[:num_rows, :num_rows]).T)
+        products, self._along_means, self.mean_products = _products_of(gram, compared)
+        products = compared.around(compared.around(products).T)
         self._products = products if compared.belongs is None else products * compared.belongs  # (N, N)
 
     @override
@@ -87,15 +88,18 @@ class GramGaussians(DenseGaussians):
     @override
     def relative(self) -> Relative:
         rho, kept = both_ways(self._ridge), both_ways(self._kept_weights.T)  # (2, P, Q), (2, P, N)
-        other, members = rho.flip(0), both_ways(self._statistics.membership.T).flip(0)  # rows of the metric
-        roots, matrix = self._own.roots[:, None], self._own.matrix
-        lengths = self.squared_rows - members @ matrix.shares(roots * self._regular_products)  # z^T S_b^-1 z rho_b
-        ratio, sums = rho / other, self.compared.sums
-        excess = (sums(lengths * kept) - ratio * sums(lengths * kept.flip(0))) / other + self.dimension * (ratio - 1)
-        columns = (roots[:, None] * self._offsets.movedim(0, 1)).flatten(1)  # (N, P R)
-        explained = matrix.shares(columns).view(len(roots), *self._offsets.shape[::2]).movedim(0, 1)  # (P, N, R)
-        lengths = self.squared_mean_distances() - (members[:, :, None] @ explained).squeeze(2)  # (2, P, R)
-        return Relative(lengths / other, excess)
+        inverse, members = rho.reciprocal().flip(0), both_ways(self._statistics.membership.T).flip(0)  # of the metric
+        own, ratio = self._own, rho * inverse
+        # One solve for the rows and what the means are apart, (N, N + P R).
+        offsets = own.roots[:, None, None] * self._offsets.movedim(0, 1)  # (N, P, R)
+        explained = own.matrix.shares(torch.cat([own.scaled, offsets.flatten(1)], 1))
+        of_rows, of_means = explained.split([len(explained), explained.shape[1] - len(explained)], 1)
+        lengths = (self.squared_rows - members @ of_rows) * inverse  # (2, P, N): z^T S_b^-1 z
+        # Of S_b in its own metric all is known but the trace of its inverse: D = sum_i w_i lengths_i + rho tr S_b^-1.
+        excess = self.compared.sums(lengths * torch.addcmul(kept, ratio, kept.flip(0), value=-1))  # (2, P, Q)
+        of_means = of_means.view_as(offsets).movedim(1, 0)  # (P, N, R)
+        lengths = self.squared_mean_distances() - (members[:, :, None] @ of_means).squeeze(2)  # (2, P, R)
+        return Relative(lengths * inverse, torch.add(excess, ratio - 1, alpha=self.dimension))
 
     @override
     def midpoints(self) -> Midpoint:
@@ -173,9 +177,9 @@ class GramGaussians(DenseGaussians):
 
     def _mixture(self, weights: Tensor, rho: Tensor, mask: Tensor | float = 1.0) -> _Mixture:
         roots = weights.sqrt() * rho.rsqrt()
+        scaled = roots[..., None] * self._regular_products
         identity = torch.eye(roots.shape[-1], dtype=roots.dtype, device=roots.device)
-        scaled = roots[..., None] * self._regular_products * (mask * roots[..., None, :])
-        return _Mixture(rho, roots, Definite(identity + scaled))
+        return _Mixture(rho, roots, scaled, Definite(torch.addcmul(identity, scaled, mask * roots[..., None, :])))
 
     def _log_determinant(self, mixture: _Mixture) -> Tensor:
         return self.dimension * mixture.rho.log() + self.compared.sums(mixture.matrix.log_pivots)
@@ -195,16 +199,18 @@ class GramGaussians(DenseGaussians):
         return self._products.index_select(0, front) * (few[front, None] * many), front
 
 
-def _means_of(gram: Tensor, compared: Comparisons) -> tuple[Tensor, Tensor]:
-    """Return the inner products of means with each other (M, M, R), and with rows around their means (N, M, R)."""
-    averaging, num_rows = compared.averaging, len(compared.weights)
+def _products_of(gram: Tensor, compared: Comparisons) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the inner products of rows (N, N), of rows with means (N, M, R), and of means with each other (M, M, R)."""
+    averaging, sizes = compared.averaging, (len(compared.weights), compared.weights.shape[1])
+    rows, means = gram.split(sizes)  # whose gradient is put together in one step
+    products, along = rows.split(sizes, 1)
     if averaging is None:
-        return gram[num_rows:, num_rows:, None], gram[:num_rows, num_rows:, None]
+        return products, along[:, :, None], means.split(sizes, 1)[1][:, :, None]
     # A mean of some rows is one of centered rows, and the mean of their modality.
     own = torch.eye(averaging.shape[1], dtype=gram.dtype, device=gram.device)[:, :, None]
-    coefficients = torch.cat([averaging, own.expand(-1, -1, num_rows)])  # (N + M, M, R)
+    coefficients = torch.cat([averaging, own.expand(-1, -1, len(products))])  # (N + M, M, R)
     stacked = (gram @ coefficients.flatten(1)).view_as(coefficients)
-    along = compared.around(stacked[:num_rows].flatten(1)).view_as(averaging)
+    along = compared.around(stacked[: len(products)].flatten(1)).view_as(averaging)
     if compared.belongs is not None:
         along = along * compared.belongs[:, None]
-    return (coefficients[:, :, None] * stacked[:, None]).sum(0), along
+    return products, along, (coefficients[:, :, None] * stacked[:, None]).sum(0)
