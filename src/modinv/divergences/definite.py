@@ -12,7 +12,7 @@ from torch import Tensor
 from modinv._checks import host_values, refuse_vmap
 from modinv.statistics import diagonal, lazy
 
-__all__ = ["Definite", "contrasts", "coordinates_of", "on_diagonal", "scatter_of"]
+__all__ = ["Definite", "contrasts", "coordinates_of", "scatter_of"]
 
 
 class Definite:
@@ -84,11 +84,6 @@ def contrasts(roots: Tensor) -> Tensor:
     normal = roots + identity[0]
     unit = normal / torch.linalg.vector_norm(normal)
     return torch.addr(identity, unit, unit, alpha=-2)[:, 1:]
-
-
-def on_diagonal(values: Tensor) -> Tensor:
-    """Return matrices with ``values`` (…, K) on their diagonals; ``torch.diag_embed`` would break a compiled graph."""
-    return values[..., None] * torch.eye(values.shape[-1], dtype=values.dtype, device=values.device)
 
 
 def _inverse_of(factor: Tensor) -> Tensor:

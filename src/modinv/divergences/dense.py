@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from modinv.divergences.definite import Definite, contrasts, on_diagonal, scatter_of
+from modinv.divergences.definite import Definite, contrasts, scatter_of
 from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative
 from modinv.divergences.shrinkage import estimate, ridge
 from modinv.divergences.square_roots import product_nuclear_norm, root_trace
 from modinv.groups import Comparisons, both_ways, joint_weights, pairs
-from modinv.statistics import Statistics, lazy
+from modinv.statistics import Statistics, lazy, on_diagonal
 
 __all__ = ["Coordinates", "DenseGaussians", "RowGaussians", "between_of", "centered_samples", "lengths_of"]
 
@@ -69,11 +69,10 @@ class DenseGaussians(Gaussians):
         coordinates = self.coordinates()
         rho = self._rho(torch.finfo(self._traces.dtype).eps)  # nothing is inverted: the floor can be lower
         rho = rho if coordinates.floor is None else rho.maximum(coordinates.floor)
-        matrices = self._shrunk(coordinates.rows, rho).unbind()
-        numbers = combinations(range(len(matrices)), 2)
-        inside = [root_trace(matrices[a], matrices[b], self.eps) for a, b in numbers]
-        shares = torch.stack(inside) if inside else matrices[0][:0]  # (P, K)
-        return self.compared.sums(shares) + coordinates.outside * torch.mul(*pairs(rho)).sqrt()
+        sides = zip(both_ways(self._kept_weights.T).unbind(1), both_ways(rho).unbind(1), strict=True)  # of each pair
+        rows, outside = coordinates.rows, coordinates.outside * torch.mul(*pairs(rho)).sqrt()
+        inside = [root_trace(rows, kept, ridges.expand(-1, rows.shape[1]), self.eps) for kept, ridges in sides]
+        return self.compared.sums(torch.stack(inside)) + outside if inside else outside
 
     @override
     def squared_covariance_distances(self) -> Tensor:
@@ -105,19 +104,17 @@ class DenseGaussians(Gaussians):
         return estimate(self.shrinkage, squares, fourths, self._traces.detach() * ratio, counts, self.dimension)
 
     @lazy
+    def _kept_weights(self) -> Tensor:
+        """What row i counts in a covariance after shrinkage, beside what is added to the diagonal, (N, M)."""
+        kept = 1 - self._alpha  # where it is a tensor (M, Q), row i is of comparison i or there is one
+        return self.compared.weights * (kept.T if isinstance(kept, Tensor) else kept)
+
+    @lazy
     def _ridge(self) -> Tensor:
         return self._rho(self.input_eps)  # (M, Q): rho of what is to be inverted
 
     def _rho(self, eps: float) -> Tensor:
         return ridge(self._traces, self.mean_products.abs(), self._alpha, eps, self.dimension)  # (M, Q)
-
-    def _shrunk(self, rows: Tensor, rho: Tensor) -> Tensor:
-        """Return S in the basis of the rows (N, K), (M, K, K)."""
-        covariances = scatter_of(rows, self.compared.weights.to(rows)).to(rho)  # (M, K, K)
-        added = on_diagonal(rho.expand(-1, covariances.shape[-1]))
-        if isinstance(self._alpha, Tensor):
-            return added + (1 - self._alpha)[:, :, None] * covariances
-        return torch.add(added, covariances, alpha=1 - self._alpha)
 
 
 class RowGaussians(DenseGaussians):
@@ -182,7 +179,9 @@ class RowGaussians(DenseGaussians):
 
     @lazy
     def _regular(self) -> Tensor:
-        return self._shrunk(self._rows, self._ridge)  # (M, D, D): S, definite enough to be inverted
+        # (M, D, D): S, definite enough to be inverted
+        covariances = scatter_of(self._rows, self._kept_weights.to(self._rows)).to(self._means)
+        return covariances + on_diagonal(self._ridge.expand(-1, self.dimension))
 
     @lazy
     def _definite(self) -> Definite:
@@ -200,10 +199,10 @@ def between_of(offsets: Tensor, weights: Tensor) -> Tensor:
         offsets: inner products of the offsets of the means in the metric of S*, (R, M - 1, M - 1).
         weights: of the comparisons, (R,).
     """
+    if offsets.shape[1] == 1:
+        return offsets[:, 0, 0].clamp(min=0).log1p()  # rounding may leave less than 0
     # A comparison that does not count may have no spread at all, and its determinant no digit.
     offsets = offsets.where((weights > 0)[:, None, None], 0)
-    if offsets.shape[1] == 1:
-        return offsets[:, 0, 0].log1p()
     identity = torch.eye(offsets.shape[1], dtype=offsets.dtype, device=offsets.device)
     return torch.linalg.slogdet(identity + offsets).logabsdet
 

@@ -154,14 +154,13 @@ class GramGaussians(DenseGaussians):
         return Coordinates(rows - averaging @ rows, self.dimension - outside, floor)
 
     @lazy
-    def _kept_weights(self) -> Tensor:
-        """What row i counts in a covariance after shrinkage, beside what is added to the diagonal, (N, M)."""
-        kept = 1 - self._alpha  # where it is a tensor (M, Q), row i is of comparison i or there is one
-        return self.compared.weights * (kept.T if isinstance(kept, Tensor) else kept)
-
-    @lazy
-    def _regular_products(self) -> Tensor:
-        return self._products
+    def _ridge(self) -> Tensor:
+        rho = self._rho(self.input_eps)  # (M, Q)
+        if self.compared.cells is None:
+            return rho
+        # The products were rounded before the means of the cells were taken off; that must not make K indefinite.
+        squares = diagonal(self._gram.detach())[: len(self._products)]
+        return rho.maximum(4 * self.eps * self._spread(squares))
 
     @lazy
     def _offsets(self) -> Tensor:
@@ -177,7 +176,7 @@ class GramGaussians(DenseGaussians):
 
     def _mixture(self, weights: Tensor, rho: Tensor, mask: Tensor | float = 1.0) -> _Mixture:
         roots = weights.sqrt() * rho.rsqrt()
-        scaled = roots[..., None] * self._regular_products
+        scaled = roots[..., None] * self._products
         identity = torch.eye(roots.shape[-1], dtype=roots.dtype, device=roots.device)
         return _Mixture(rho, roots, scaled, Definite(torch.addcmul(identity, scaled, mask * roots[..., None, :])))
 
