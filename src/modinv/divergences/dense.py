@@ -18,7 +18,7 @@ from modinv.divergences.square_roots import product_nuclear_norm, root_trace
 from modinv.groups import Comparisons, both_ways, joint_weights, pairs
 from modinv.statistics import Statistics, lazy, on_diagonal
 
-__all__ = ["Coordinates", "DenseGaussians", "RowGaussians", "between_of", "centered_samples", "lengths_of"]
+__all__ = ["Coordinates", "DenseGaussians", "Mixture", "RowGaussians", "centered_samples", "lengths_of"]
 
 
 class Coordinates(NamedTuple):
@@ -27,6 +27,13 @@ class Coordinates(NamedTuple):
     rows: Tensor  # (N, K)
     outside: Tensor | int  # (Q,): dimensions that no row of a comparison reaches
     floor: Tensor | None = None  # (M, Q): the least rho that keeps covariances definite; None: any
+
+
+class Mixture(NamedTuple):
+    """A mean of covariances S*."""
+
+    squares: Tensor  # (P, R): delta^T S*^-1 delta for each pair
+    log_determinant: Tensor  # (P, Q) or (1, Q): log det S*
 
 
 class DenseGaussians(Gaussians):
@@ -57,6 +64,14 @@ class DenseGaussians(Gaussians):
         """|z|^2 of each row around the mean of its covariance, (N,)."""
 
     @abstractmethod
+    def mixture(self, shares: Tensor) -> Mixture:
+        """Return what is asked of S* = sum_m shares_m S_m.
+
+        Args:
+            shares: (P, M), a mixture for each pair, or (1, M), one for all pairs.
+        """
+
+    @abstractmethod
     def coordinates(self) -> Coordinates:
         """Return the coordinates of the rows."""
 
@@ -83,6 +98,19 @@ class DenseGaussians(Gaussians):
         traces, difference = torch.sub(*pairs(kept * self._traces)), torch.sub(*pairs(added))
         squares = self.compared.pair_lengths(scales * self.square_products)
         return squares + (2 * traces + self.dimension * difference) * difference
+
+    @override
+    def midpoints(self) -> Midpoint:
+        identity = torch.eye(len(self._traces), dtype=self._traces.dtype, device=self._traces.device)
+        shares = torch.add(*pairs(identity)) / 2  # (P, M)
+        middle = self.mixture(shares)
+        return Midpoint(middle.squares, middle.log_determinant - shares @ self.log_determinants())
+
+    @override
+    def pooled(self, weights: Tensor, shares: Tensor) -> Pooled:
+        middle = self.mixture(shares[None])
+        between = _between(middle.squares, weights, shares)
+        return Pooled(between, middle.log_determinant[0] - shares @ self.log_determinants())
 
     @override
     def joint_weights(self) -> tuple[Tensor, Tensor]:
@@ -149,18 +177,9 @@ class RowGaussians(DenseGaussians):
         return Relative(self._mahalanobis(inverse), (mine * inverse).sum((-2, -1))[:, :, None] - self.dimension)
 
     @override
-    def midpoints(self) -> Midpoint:
-        matrix, ends = (torch.add(*pairs(part)) / 2 for part in (self._regular, self.log_determinants()))  # (P, D, D)
-        middle = Definite(matrix)
-        return Midpoint(self._mahalanobis(middle.inverse), middle.log_pivots.sum(-1, keepdim=True) - ends)
-
-    @override
-    def pooled(self, weights: Tensor, shares: Tensor) -> Pooled:
-        middle = Definite((shares[:, None, None] * self._regular).sum(0))  # (D, D)
-        coefficients = shares.sqrt()[:, None] * contrasts(shares.sqrt())  # (M, M - 1): means to offsets
-        offsets = torch.einsum("mrk,mp->rpk", self._means, coefficients)
-        between = between_of(offsets @ middle.inverse @ offsets.mT, weights)
-        return Pooled(between, middle.log_pivots.sum() - shares @ self.log_determinants())
+    def mixture(self, shares: Tensor) -> Mixture:
+        middle = Definite(torch.einsum("pm,mkl->pkl", shares, self._regular))  # (P, D, D) or (1, D, D)
+        return Mixture(self._mahalanobis(middle.inverse), middle.log_pivots.sum(-1, keepdim=True))
 
     @lazy
     def squared_rows(self) -> Tensor:
@@ -192,21 +211,6 @@ class RowGaussians(DenseGaussians):
         return ((offsets @ inverse) * offsets).sum(-1)
 
 
-def between_of(offsets: Tensor, weights: Tensor) -> Tensor:
-    """Return log det(S* + S_means) - log det S*, (R,).
-
-    Args:
-        offsets: inner products of the offsets of the means in the metric of S*, (R, M - 1, M - 1).
-        weights: of the comparisons, (R,).
-    """
-    if offsets.shape[1] == 1:
-        return offsets[:, 0, 0].clamp(min=0).log1p()  # rounding may leave less than 0
-    # A comparison that does not count may have no spread at all, and its determinant no digit.
-    offsets = offsets.where((weights > 0)[:, None, None], 0)
-    identity = torch.eye(offsets.shape[1], dtype=offsets.dtype, device=offsets.device)
-    return torch.linalg.slogdet(identity + offsets).logabsdet
-
-
 def centered_samples(statistics: Statistics, compared: Comparisons) -> tuple[Tensor, Tensor]:
     """Return the rows around the means of their covariances (N, D), and all means (M, R, D) in the full type."""
     rows, means = statistics.centered  # (N, D), (M, D)
@@ -222,3 +226,22 @@ def lengths_of(products: Tensor) -> Tensor:
     """Return |v_a|^2 from the inner products of vectors, (M, M, R) -> (M, R)."""
     identity = torch.eye(len(products), dtype=products.dtype, device=products.device)
     return (products * identity[:, :, None]).sum(1)
+
+
+def _between(squares: Tensor, weights: Tensor, shares: Tensor) -> Tensor:
+    """Return log det(S* + S_means) - log det S*, (R,), S_means = sum_m s_m (mu_m - mu) (mu_m - mu)^T.
+
+    Args:
+        squares: delta^T S*^-1 delta for each pair, (P, R).
+        weights: of the comparisons, (R,).
+        shares: s, (M,).
+    """
+    if len(shares) == 2:  # S_means is of rank one; rounding may leave less than 0
+        return (shares.prod() * squares[0]).clamp(min=0).log1p()
+    roots = shares.sqrt()
+    a, b = pairs(roots[:, None] * contrasts(roots))  # (P, M - 1): means to the offsets that are left
+    products = -torch.einsum("pr,pi,pj->rij", squares, a, b)
+    # A comparison that does not count may have no spread at all, and its determinant no digit.
+    products = (products + products.mT).where((weights > 0)[:, None, None], 0) / 2
+    identity = torch.eye(products.shape[1], dtype=products.dtype, device=products.device)
+    return torch.linalg.slogdet(identity + products).logabsdet

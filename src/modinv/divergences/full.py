@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from modinv.divergences.definite import Definite, contrasts, coordinates_of
-from modinv.divergences.dense import Coordinates, DenseGaussians, RowGaussians, between_of
-from modinv.divergences.gaussians import Midpoint, Pooled, Relative
+from modinv.divergences.definite import Definite, coordinates_of
+from modinv.divergences.dense import Coordinates, DenseGaussians, Mixture, RowGaussians
+from modinv.divergences.gaussians import Relative
 from modinv.divergences.square_roots import nuclear_norm
 from modinv.groups import Comparisons, both_ways, pairs
 from modinv.statistics import Statistics, diagonal, lazy
@@ -38,13 +38,12 @@ def full_gaussians(statistics: Statistics, compared: Comparisons, shrinkage: flo
     return GramGaussians(statistics, statistics.gram, compared, shrinkage)
 
 
-class _Mixture(NamedTuple):
-    """Covariances S = rho I + sum_i w_i z_i z_i^T."""
+class _Own(NamedTuple):
+    """Each covariance by its own rows."""
 
-    rho: Tensor  # (…, Q)
-    roots: Tensor  # (…, N): T
-    scaled: Tensor  # (…, N, N): T Z Z^T
-    matrix: Definite  # (…, N, N): K
+    roots: Tensor  # (N,): T
+    scaled: Tensor  # (N, N): T Z Z^T, of all rows
+    matrix: Definite  # (N, N): K
 
 
 class GramGaussians(DenseGaussians):
@@ -83,7 +82,7 @@ class GramGaussians(DenseGaussians):
     @override
     def log_determinants(self) -> Tensor:
         pivots = self._statistics.membership.T * self._own.matrix.log_pivots  # (M, N)
-        return self.dimension * self._ridge.log() + self.compared.sums(pivots)
+        return torch.add(self.compared.sums(pivots), self._ridge.log(), alpha=self.dimension)
 
     @override
     def relative(self) -> Relative:
@@ -91,34 +90,25 @@ class GramGaussians(DenseGaussians):
         inverse, members = rho.reciprocal().flip(0), both_ways(self._statistics.membership.T).flip(0)  # of the metric
         own, ratio = self._own, rho * inverse
         # One solve for the rows and what the means are apart, (N, N + P R).
-        offsets = own.roots[:, None, None] * self._offsets.movedim(0, 1)  # (N, P, R)
-        explained = own.matrix.shares(torch.cat([own.scaled, offsets.flatten(1)], 1))
-        of_rows, of_means = explained.split([len(explained), explained.shape[1] - len(explained)], 1)
+        columns = torch.cat([own.scaled, own.roots[:, None] * self._offsets.movedim(0, 1).flatten(1)], 1)
+        of_rows, of_means = own.matrix.shares(columns).split([len(columns), columns.shape[1] - len(columns)], 1)
         lengths = (self.squared_rows - members @ of_rows) * inverse  # (2, P, N): z^T S_b^-1 z
         # Of S_b in its own metric all is known but the trace of its inverse: D = sum_i w_i lengths_i + rho tr S_b^-1.
         excess = self.compared.sums(lengths * torch.addcmul(kept, ratio, kept.flip(0), value=-1))  # (2, P, Q)
-        of_means = of_means.view_as(offsets).movedim(1, 0)  # (P, N, R)
+        of_means = of_means.view(len(columns), *self._offsets.shape[::2]).movedim(1, 0)  # (P, N, R)
         lengths = self.squared_mean_distances() - (members[:, :, None] @ of_means).squeeze(2)  # (2, P, R)
         return Relative(lengths * inverse, torch.add(excess, ratio - 1, alpha=self.dimension))
 
     @override
-    def midpoints(self) -> Midpoint:
-        weights, rho, ends = (
-            torch.add(*pairs(part)) / 2 for part in (self._kept_weights.T, self._ridge, self.log_determinants())
-        )  # (P, N), (P, Q)
-        middle = self._mixture(weights, rho)
-        explained = middle.matrix.shares(middle.roots[:, :, None] * self._offsets).sum(1)  # (P, R)
-        return Midpoint((self.squared_mean_distances() - explained) / rho, self._log_determinant(middle) - ends)
-
-    @override
-    def pooled(self, weights: Tensor, shares: Tensor) -> Pooled:
-        middle = self._mixture(self._kept_weights @ shares, shares @ self._ridge)
-        coefficients = shares.sqrt()[:, None] * contrasts(shares.sqrt())  # (M, M - 1): means to offsets
-        offsets = torch.einsum("nmr,mp->pnr", self._along_means * middle.roots[:, None, None], coefficients)
-        explained = torch.einsum("pnr,qnr->rpq", offsets, middle.matrix.inverse @ offsets)
-        lengths = torch.einsum("mnr,mp,nq->rpq", self.mean_products, coefficients, coefficients)
-        between = between_of((lengths - explained) / middle.rho[:, None, None], weights)
-        return Pooled(between, self._log_determinant(middle) - shares @ self.log_determinants())
+    def mixture(self, shares: Tensor) -> Mixture:
+        rho, offsets = shares @ self._ridge, self._offsets  # (S, Q), (P, N, R)
+        roots = (shares @ self._kept_weights.T).sqrt() * rho.rsqrt()  # (S, N)
+        matrix = self._matrix(roots[..., None] * self._products, roots[:, None])
+        if len(shares) == 1:  # one metric for all pairs
+            offsets = offsets.movedim(0, 1).flatten(1)[None]  # (1, N, P R)
+        explained = matrix.shares(roots[..., None] * offsets).sum(1).view(self._offsets.shape[::2])  # (P, R)
+        squares = (self.squared_mean_distances() - explained) / rho
+        return Mixture(squares, torch.add(self.compared.sums(matrix.log_pivots), rho.log(), alpha=self.dimension))
 
     @lazy
     def squared_rows(self) -> Tensor:
@@ -168,20 +158,15 @@ class GramGaussians(DenseGaussians):
         return torch.sub(*pairs(self._along_means.movedim(1, 0)))
 
     @lazy
-    def _own(self) -> _Mixture:
-        """Each modality's covariance, by its own rows."""
+    def _own(self) -> _Own:
         members = self._statistics.membership
-        rho = (members * self._ridge.T).sum(1)  # (N,)
-        return self._mixture(self._kept_weights.sum(1), rho, members @ members.T)
+        roots = (self._kept_weights.sqrt() * self._ridge.rsqrt().T).sum(1)  # (N,)
+        scaled = roots[:, None] * self._products
+        return _Own(roots, scaled, self._matrix(scaled, roots * (members @ members.T)))
 
-    def _mixture(self, weights: Tensor, rho: Tensor, mask: Tensor | float = 1.0) -> _Mixture:
-        roots = weights.sqrt() * rho.rsqrt()
-        scaled = roots[..., None] * self._products
-        identity = torch.eye(roots.shape[-1], dtype=roots.dtype, device=roots.device)
-        return _Mixture(rho, roots, scaled, Definite(torch.addcmul(identity, scaled, mask * roots[..., None, :])))
-
-    def _log_determinant(self, mixture: _Mixture) -> Tensor:
-        return self.dimension * mixture.rho.log() + self.compared.sums(mixture.matrix.log_pivots)
+    def _matrix(self, scaled: Tensor, roots: Tensor) -> Definite:
+        identity = torch.eye(scaled.shape[-1], dtype=scaled.dtype, device=scaled.device)
+        return Definite(torch.addcmul(identity, scaled, roots))
 
     def _spread(self, squares: Tensor) -> Tensor:
         """Add up squared lengths (N,) over the degrees of freedom of each covariance, (M, Q)."""
@@ -200,16 +185,16 @@ class GramGaussians(DenseGaussians):
 
 def _products_of(gram: Tensor, compared: Comparisons) -> tuple[Tensor, Tensor, Tensor]:
     """Return the inner products of rows (N, N), of rows with means (N, M, R), and of means with each other (M, M, R)."""
-    averaging, sizes = compared.averaging, (len(compared.weights), compared.weights.shape[1])
-    rows, means = gram.split(sizes)  # whose gradient is put together in one step
-    products, along = rows.split(sizes, 1)
+    averaging, num_rows, num_modalities = compared.averaging, *compared.weights.shape
     if averaging is None:
-        return products, along[:, :, None], means.split(sizes, 1)[1][:, :, None]
+        rows, means = (part.split([num_rows, num_modalities], 1) for part in gram.split([num_rows, num_modalities]))
+        return rows[0], rows[1][:, :, None], means[1][:, :, None]  # split: its gradient is put together in one step
+    products = gram[:num_rows, :num_rows]
     # A mean of some rows is one of centered rows, and the mean of their modality.
     own = torch.eye(averaging.shape[1], dtype=gram.dtype, device=gram.device)[:, :, None]
-    coefficients = torch.cat([averaging, own.expand(-1, -1, len(products))])  # (N + M, M, R)
+    coefficients = torch.cat([averaging, own.expand(-1, -1, num_rows)])  # (N + M, M, R)
     stacked = (gram @ coefficients.flatten(1)).view_as(coefficients)
-    along = compared.around(stacked[: len(products)].flatten(1)).view_as(averaging)
+    along = compared.around(stacked[:num_rows].flatten(1)).view_as(averaging)
     if compared.belongs is not None:
         along = along * compared.belongs[:, None]
     return products, along, (coefficients[:, :, None] * stacked[:, None]).sum(0)
