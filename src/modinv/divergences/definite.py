@@ -44,7 +44,7 @@ class Definite:
 
         Differentiable only as such sums: within a block all must receive the same gradient.
         """
-        return _LogPivots.apply(self._matrix, self._factor)
+        return _LogPivots.apply(self._matrix, self._factor, self.inverse)
 
 
 def coordinates_of(products: Tensor, scale: Tensor, jitter: float) -> Tensor:
@@ -112,12 +112,13 @@ class _Inverse(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.set_materialize_grads(False)  # of what is read by a second derivative only: a matrix of zeros
         ctx.save_for_backward(output)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None]:
         (inverse,) = ctx.saved_tensors
-        return -(inverse @ gradients[0] @ inverse), None
+        return None if gradients[0] is None else -(inverse @ gradients[0] @ inverse), None
 
 
 class _Shares(torch.autograd.Function):
@@ -146,16 +147,17 @@ class _Shares(torch.autograd.Function):
 
 class _LogPivots(torch.autograd.Function):
     @staticmethod
-    def forward(matrix: Tensor, factor: Tensor) -> Tensor:
+    def forward(matrix: Tensor, factor: Tensor, inverse: Tensor) -> Tensor:
         return 2 * diagonal(factor).log()
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[2])
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return _Inverse.apply(*ctx.saved_tensors) * gradients[0][..., None], None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (inverse,) = ctx.saved_tensors
+        return inverse * gradients[0][..., None], None, None
 
 
 class _Coordinates(torch.autograd.Function):
