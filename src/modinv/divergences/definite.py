@@ -12,7 +12,7 @@ from torch import Tensor
 from modinv._checks import host_values, refuse_vmap
 from modinv.statistics import diagonal, lazy
 
-__all__ = ["Definite", "contrasts", "coordinates_of", "scatter_of"]
+__all__ = ["Definite", "coordinates_of", "scatter_of"]
 
 
 class Definite:
@@ -72,18 +72,6 @@ def scatter_of(rows: Tensor, weights: Tensor) -> Tensor:
         weights: w, (N, M); constants.
     """
     return _Scatter.apply(rows, weights)
-
-
-def contrasts(roots: Tensor) -> Tensor:
-    """Return an orthonormal basis of what is orthogonal to a vector of length 1, (M,) -> (M, M - 1).
-
-    With the square roots of shares: offsets from a mean weighted by the shares, each times its root, lie in that space.
-    A determinant taken in it has no zero eigenvalue to lose its digits to. Made as the last columns of a reflection.
-    """
-    identity = torch.eye(len(roots), dtype=roots.dtype, device=roots.device)
-    normal = roots + identity[0]
-    unit = normal / torch.linalg.vector_norm(normal)
-    return torch.addr(identity, unit, unit, alpha=-2)[:, 1:]
 
 
 def _inverse_of(factor: Tensor) -> Tensor:

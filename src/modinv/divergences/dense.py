@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from modinv.divergences.definite import Definite, contrasts, scatter_of
-from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative
+from modinv.divergences.definite import Definite, scatter_of
+from modinv.divergences.diagonal import centered_samples
+from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative, between_of
 from modinv.divergences.shrinkage import estimate, ridge
 from modinv.divergences.square_roots import product_nuclear_norm, root_trace
 from modinv.groups import Comparisons, both_ways, joint_weights, pairs
 from modinv.statistics import Statistics, lazy, on_diagonal
 
-__all__ = ["Coordinates", "DenseGaussians", "Mixture", "RowGaussians", "centered_samples", "lengths_of"]
+__all__ = ["Coordinates", "DenseGaussians", "Mixture", "RowGaussians", "lengths_of"]
 
 
 class Coordinates(NamedTuple):
@@ -44,7 +45,7 @@ class DenseGaussians(Gaussians):
         shrinkage: alpha, or the name of an estimate of it.
         eps: relative rounding error of the products over the features.
         input_eps: that of the features.
-        mean_products: inner products of the means, (M, M, R).
+        mean_products: |mu|^2, or inner products of the means, of any shape.
     """
 
     compared: Comparisons
@@ -65,23 +66,10 @@ class DenseGaussians(Gaussians):
 
     @abstractmethod
     def mixture(self, shares: Tensor) -> Mixture:
-        """Return what is asked of S* = sum_m shares_m S_m.
+        """Return what is asked of S* = sum_m s_m S_m for shares s, (P, M), or (1, M) for all pairs."""
 
-        Args:
-            shares: (P, M), a mixture for each pair, or (1, M), one for all pairs.
-        """
-
-    @abstractmethod
-    def coordinates(self) -> Coordinates:
-        """Return the coordinates of the rows."""
-
-    @override
-    def squared_mean_distances(self) -> Tensor:
-        return self.compared.differences @ self.mean_products.flatten(0, 1)
-
-    @override
-    def root_traces(self) -> Tensor:
-        coordinates = self.coordinates()
+    def shrunk_root_traces(self, coordinates: Coordinates) -> Tensor:
+        """Return the root traces, (P, R), where the rows are known."""
         rho = self._rho(torch.finfo(self._traces.dtype).eps)  # nothing is inverted: the floor can be lower
         rho = rho if coordinates.floor is None else rho.maximum(coordinates.floor)
         sides = zip(both_ways(self._kept_weights.T).unbind(1), both_ways(rho).unbind(1), strict=True)  # of each pair
@@ -109,7 +97,7 @@ class DenseGaussians(Gaussians):
     @override
     def pooled(self, weights: Tensor, shares: Tensor) -> Pooled:
         middle = self.mixture(shares[None])
-        between = _between(middle.squares, weights, shares)
+        between = between_of(middle.squares, weights, shares)
         return Pooled(between, middle.log_determinant[0] - shares @ self.log_determinants())
 
     @override
@@ -153,7 +141,11 @@ class RowGaussians(DenseGaussians):
         self.dimension = statistics.features.shape[1]
         self.eps, self.input_eps = statistics.eps, statistics.input_eps
         self._rows, self._means = centered_samples(statistics, compared)
-        self.mean_products = torch.einsum("mrk,nrk->mnr", self._means, self._means)
+        self.mean_products = self._means.square().sum(-1)
+
+    @override
+    def squared_mean_distances(self) -> Tensor:
+        return self._offsets.square().sum(-1)
 
     @override
     def traces(self) -> Tensor:
@@ -162,7 +154,7 @@ class RowGaussians(DenseGaussians):
     @override
     def root_traces(self) -> Tensor:
         if self.shrinkage != 0:
-            return super().root_traces()
+            return self.shrunk_root_traces(Coordinates(self._rows, 0))
         scaled = self.compared.weights.sqrt().to(self._rows).T[:, :, None] * self._rows  # (M, N, D)
         norms = [product_nuclear_norm(scaled[a], scaled[b]) for a, b in combinations(range(len(scaled)), 2)]
         return torch.stack(norms)[:, None].to(self._means) if norms else self._means[:0, :, 0]
@@ -192,9 +184,9 @@ class RowGaussians(DenseGaussians):
         covariances = scatter_of(self._rows, self.compared.weights.to(self._rows)).flatten(1)  # (M, D^2)
         return (covariances @ covariances.T)[:, :, None].to(self._means)
 
-    @override
-    def coordinates(self) -> Coordinates:
-        return Coordinates(self._rows, 0)
+    @lazy
+    def _offsets(self) -> Tensor:
+        return torch.sub(*pairs(self._means))  # (P, R, D)
 
     @lazy
     def _regular(self) -> Tensor:
@@ -207,41 +199,10 @@ class RowGaussians(DenseGaussians):
         return Definite(self._regular)
 
     def _mahalanobis(self, inverse: Tensor) -> Tensor:
-        offsets = torch.sub(*pairs(self._means))  # (P, R, D)
-        return ((offsets @ inverse) * offsets).sum(-1)
-
-
-def centered_samples(statistics: Statistics, compared: Comparisons) -> tuple[Tensor, Tensor]:
-    """Return the rows around the means of their covariances (N, D), and all means (M, R, D) in the full type."""
-    rows, means = statistics.centered  # (N, D), (M, D)
-    means = means[:, None].to(statistics.dtype)
-    if compared.averaging is None:
-        return rows, means
-    sums = compared.averaging.flatten(1).to(rows.dtype).T @ rows  # (M R, D)
-    means = means + sums.view(*compared.averaging.shape[1:], -1).to(statistics.dtype)
-    return compared.around(rows), means
+        return ((self._offsets @ inverse) * self._offsets).sum(-1)
 
 
 def lengths_of(products: Tensor) -> Tensor:
     """Return |v_a|^2 from the inner products of vectors, (M, M, R) -> (M, R)."""
     identity = torch.eye(len(products), dtype=products.dtype, device=products.device)
     return (products * identity[:, :, None]).sum(1)
-
-
-def _between(squares: Tensor, weights: Tensor, shares: Tensor) -> Tensor:
-    """Return log det(S* + S_means) - log det S*, (R,), S_means = sum_m s_m (mu_m - mu) (mu_m - mu)^T.
-
-    Args:
-        squares: delta^T S*^-1 delta for each pair, (P, R).
-        weights: of the comparisons, (R,).
-        shares: s, (M,).
-    """
-    if len(shares) == 2:  # S_means is of rank one; rounding may leave less than 0
-        return (shares.prod() * squares[0]).clamp(min=0).log1p()
-    roots = shares.sqrt()
-    a, b = pairs(roots[:, None] * contrasts(roots))  # (P, M - 1): means to the offsets that are left
-    products = -torch.einsum("pr,pi,pj->rij", squares, a, b)
-    # A comparison that does not count may have no spread at all, and its determinant no digit.
-    products = (products + products.mT).where((weights > 0)[:, None, None], 0) / 2
-    identity = torch.eye(products.shape[1], dtype=products.dtype, device=products.device)
-    return torch.linalg.slogdet(identity + products).logabsdet

@@ -55,12 +55,15 @@ class GramGaussians(DenseGaussians):
 
     def __init__(self, statistics: Statistics, gram: Tensor, compared: Comparisons, shrinkage: float | str) -> None:
         self.compared, self.shrinkage = compared, shrinkage
-        num_rows, self.dimension = statistics.features.shape
+        self.dimension = statistics.features.shape[1]
         self.eps, self.input_eps = statistics.eps, statistics.input_eps
         self._statistics, self._gram = statistics, gram
-        products, self._along_means, self.mean_products = _products_of(gram, compared)
-        products = compared.around(compared.around(products).T)
-        self._products = products if compared.belongs is None else products * compared.belongs  # (N, N)
+        self._products, self._along_means, self.mean_products = _products_of(gram, compared)
+        self._squares: Tensor | None = None
+
+    @override
+    def squared_mean_distances(self) -> Tensor:
+        return self.compared.differences @ self.mean_products.flatten(0, 1)
 
     @override
     def traces(self) -> Tensor:
@@ -69,7 +72,7 @@ class GramGaussians(DenseGaussians):
     @override
     def root_traces(self) -> Tensor:
         if self.shrinkage != 0:
-            return super().root_traces()
+            return self.shrunk_root_traces(self.coordinates())
         norms, belongs = [], self.compared.belongs
         for a, b in combinations(range(self.compared.weights.shape[1]), 2):
             block, front = self._block(a, b)
@@ -110,10 +113,12 @@ class GramGaussians(DenseGaussians):
         squares = (self.squared_mean_distances() - explained) / rho
         return Mixture(squares, torch.add(self.compared.sums(matrix.log_pivots), rho.log(), alpha=self.dimension))
 
-    @lazy
+    @property
     def squared_rows(self) -> Tensor:
         """|z|^2 of each row, (N,)."""
-        return diagonal(self._products)
+        if self._squares is None:
+            self._squares = (self._products * self._identity()).sum(-1)  # no view: see modinv.statistics.diagonal
+        return self._squares
 
     @lazy
     def square_products(self) -> Tensor:
@@ -124,8 +129,8 @@ class GramGaussians(DenseGaussians):
             return (weights.T @ along)[:, :, None]
         return ((weights[:, :, None] * along[:, None]).flatten(1).T @ belongs).unflatten(0, (-1, weights.shape[1]))
 
-    @override
     def coordinates(self) -> Coordinates:
+        """Return rows with the inner products of the features, which stand for them."""
         num_rows, compared = len(self._products), self.compared
         squares, averaging = diagonal(self._gram.detach())[:num_rows], compared.cells
         if averaging is None:
@@ -165,8 +170,10 @@ class GramGaussians(DenseGaussians):
         return _Own(roots, scaled, self._matrix(scaled, roots * (members @ members.T)))
 
     def _matrix(self, scaled: Tensor, roots: Tensor) -> Definite:
-        identity = torch.eye(scaled.shape[-1], dtype=scaled.dtype, device=scaled.device)
-        return Definite(torch.addcmul(identity, scaled, roots))
+        return Definite(torch.addcmul(self._identity(), scaled, roots))
+
+    def _identity(self) -> Tensor:
+        return torch.eye(len(self._products), dtype=self._products.dtype, device=self._products.device)
 
     def _spread(self, squares: Tensor) -> Tensor:
         """Add up squared lengths (N,) over the degrees of freedom of each covariance, (M, Q)."""
@@ -184,17 +191,17 @@ class GramGaussians(DenseGaussians):
 
 
 def _products_of(gram: Tensor, compared: Comparisons) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the inner products of rows (N, N), of rows with means (N, M, R), and of means with each other (M, M, R)."""
+    """Return the inner products of rows (N, N), of rows with means (N, M, R), and of means (M, M, R)."""
     averaging, num_rows, num_modalities = compared.averaging, *compared.weights.shape
     if averaging is None:
         rows, means = (part.split([num_rows, num_modalities], 1) for part in gram.split([num_rows, num_modalities]))
         return rows[0], rows[1][:, :, None], means[1][:, :, None]  # split: its gradient is put together in one step
-    products = gram[:num_rows, :num_rows]
+    products = compared.around(compared.around(gram[:num_rows, :num_rows]).T)
     # A mean of some rows is one of centered rows, and the mean of their modality.
     own = torch.eye(averaging.shape[1], dtype=gram.dtype, device=gram.device)[:, :, None]
     coefficients = torch.cat([averaging, own.expand(-1, -1, num_rows)])  # (N + M, M, R)
     stacked = (gram @ coefficients.flatten(1)).view_as(coefficients)
     along = compared.around(stacked[:num_rows].flatten(1)).view_as(averaging)
     if compared.belongs is not None:
-        along = along * compared.belongs[:, None]
+        products, along = products * compared.belongs, along * compared.belongs[:, None]
     return products, along, (coefficients[:, :, None] * stacked[:, None]).sum(0)
