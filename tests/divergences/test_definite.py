@@ -7,7 +7,6 @@ from torch import Tensor
 from modinv.divergences import definite
 from modinv.divergences.definite import Definite, coordinates_of, scatter_of
 
-
 PARTS = (slice(0, 3), slice(3, 5))
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 import modinv
 from batches import make_batch
-from modinv.divergences import DIVERGENCES, DenseGaussians, full_gaussians
+from modinv.divergences import DIVERGENCES, DenseGaussians, DivergenceName, full_gaussians
 from modinv.divergences.full import GramGaussians, RowGaussians
 from modinv.groups import average, comparisons_of
 from modinv.statistics import Statistics, statistics_of
@@ -16,11 +16,11 @@ from modinv.statistics import Statistics, statistics_of
 EXACT_SHRINKAGES = [0.0, 0.2, "oas", "ledoit_wolf"]
 
 
-def from_gram(statistics: Statistics, level: str, shrinkage: float | str) -> DenseGaussians:
+def from_gram(statistics: Statistics, level: str, shrinkage: float | str) -> GramGaussians:
     return GramGaussians(statistics, statistics.gram, comparisons_of(statistics, level), shrinkage)
 
 
-def from_rows(statistics: Statistics, level: str, shrinkage: float | str) -> DenseGaussians:
+def from_rows(statistics: Statistics, level: str, shrinkage: float | str) -> RowGaussians:
     return RowGaussians(statistics, comparisons_of(statistics, level), shrinkage)
 
 
@@ -28,7 +28,9 @@ def from_rows(statistics: Statistics, level: str, shrinkage: float | str) -> Den
 @pytest.mark.parametrize("shrinkage", EXACT_SHRINKAGES)
 @pytest.mark.parametrize("level", ["modality", "within"])
 @pytest.mark.parametrize("dimension", [6, 18, 40])
-def test_gram_matrix_and_rows_give_the_same(name: str, shrinkage: float | str, level: str, dimension: int) -> None:
+def test_gram_matrix_and_rows_give_the_same(
+    name: DivergenceName, shrinkage: float | str, level: str, dimension: int
+) -> None:
     if shrinkage == 0 and DIVERGENCES[name].inverts:
         shrinkage = 0.5
     features, labels, modalities = make_batch((10, 8), dimension=dimension, identities=3)

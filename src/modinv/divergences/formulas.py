@@ -5,7 +5,7 @@ comparison. :func:`modinv.groups.average` weighs them.
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 
@@ -15,7 +15,9 @@ from modinv.groups import pairs
 
 __all__ = [
     "DIVERGENCES",
+    "Covariance",
     "Divergence",
+    "DivergenceName",
     "bhattacharyya",
     "jeffreys",
     "jensen_shannon",
@@ -23,6 +25,9 @@ __all__ = [
     "moments",
     "wasserstein",
 ]
+
+DivergenceName: TypeAlias = Literal["wasserstein", "kl", "jeffreys", "bhattacharyya", "jensen_shannon", "moments"]
+Covariance: TypeAlias = Literal["full", "diagonal", "isotropic"]
 
 
 def wasserstein(gaussians: Gaussians) -> Parts:
@@ -102,7 +107,7 @@ class Divergence(NamedTuple):
     bias: Mapping[str, Bias] = {}  # by form of covariance: what sampling adds to it on the average
 
 
-DIVERGENCES: Mapping[str, Divergence] = {
+DIVERGENCES: Mapping[DivergenceName, Divergence] = {
     "wasserstein": Divergence(wasserstein, inverts=False, bias=WASSERSTEIN),
     "kl": Divergence(kl, inverts=True, bias=KL),
     "jeffreys": Divergence(jeffreys, inverts=True, bias=JEFFREYS),

@@ -5,14 +5,14 @@ rows, an orthonormal basis of those rows and of the difference of the means take
 the other dimensions the covariances are rho I and the means agree.
 """
 
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from modinv._checks import check_choice, check_number
 from modinv.divergences.diagonal import DiagonalGaussians
-from modinv.divergences.formulas import DIVERGENCES
+from modinv.divergences.formulas import DIVERGENCES, Covariance, DivergenceName
 from modinv.divergences.gaussians import Gaussians
 from modinv.divergences.two_samples.factors import FactorGaussians, singular
 from modinv.divergences.two_samples.sample_moments import Moments
@@ -20,15 +20,12 @@ from modinv.divergences.two_samples.sides import Side, Variances, check_side, si
 
 __all__ = ["divergence_between"]
 
-Divergence: TypeAlias = Literal["wasserstein", "kl", "jeffreys", "bhattacharyya", "jensen_shannon", "moments"]
-Covariance: TypeAlias = Literal["full", "diagonal", "isotropic"]
-
 
 def divergence_between(
     first: Moments | Tensor,
     second: Moments | Tensor,
     *,
-    divergence: Divergence = "wasserstein",
+    divergence: DivergenceName = "wasserstein",
     covariance: Covariance = "full",
     shrinkage: float = 0.0,
 ) -> Tensor:
