@@ -77,8 +77,8 @@ class Cells(Protocol):
 class Comparisons(NamedTuple):
     """The groups that a level compares: M modalities in each of R comparisons.
 
-    Level ``"modality"`` makes R = 1 comparison. The levels of identities make R = N: row r stands for its identity, so
-    that an identity of k rows is compared k times, each with the weight 1 / k. No shape depends on the labels that way.
+    Level ``"modality"`` makes R = 1 comparison. The levels of identities make R = N: row r stands for its identity. An
+    identity of k rows is compared k times, each with the weight 1 / k. No shape depends on the labels that way.
     Each comparison has covariances of its own (Q = R), or all share them (Q = 1).
     """
 

@@ -1,7 +1,6 @@
-"""Symmetric positive definite matrices: inverse, log-determinants and coordinates, from one Cholesky factor each.
+"""Symmetric positive definite matrices: inverse, quadratic forms, log-determinants, and rows with given inner products.
 
-No gradient goes through a factor. Those of inverse and log-determinant are in closed form. That of coordinates relies
-on inner products being all that counts, and keeps half of the digits that a Cholesky factor's gradient loses.
+All come from one Cholesky factor. No gradient goes through it: each Function here has its own, in closed form.
 """
 
 from typing import Any
@@ -16,7 +15,7 @@ __all__ = ["Definite", "coordinates_of", "scatter_of"]
 
 
 class Definite:
-    """Symmetric positive definite matrices, (…, K, K); each may be block-diagonal in any order of its rows."""
+    """Symmetric positive definite matrices S, (…, K, K); each may be block-diagonal in any order of its rows."""
 
     def __init__(self, matrix: Tensor) -> None:
         self._matrix = matrix
@@ -50,15 +49,15 @@ class Definite:
 def coordinates_of(products: Tensor, scale: Tensor, jitter: float) -> Tensor:
     """Return rows Z with Z Z^T = ``products``, (N, N).
 
-    What is computed from them must depend on inner products alone, so that turning all rows changes nothing: the
-    gradient relies on it. It is exact to any order then, and keeps half of the digits that the gradient of a Cholesky
-    factor loses where rows depend on each other.
+    What is computed from them must depend on inner products alone: turning all rows must change nothing. The gradient
+    relies on it, and is exact to any order then. Where rows depend on each other, the gradient of a Cholesky factor
+    would lose half of its digits.
 
     Args:
         products: inner products of rows with each other, (N, N).
         scale: how long each row can be, (N,); of a row of length zero nothing is read.
-        jitter: how much longer each row becomes, in a dimension of its own, relative to its scale squared; where that
-            leaves an indefinite matrix, 8 times as much, or 8 sqrt(N) times.
+        jitter: what each row gains in squared length, in a dimension of its own, relative to its scale squared. Where
+            that leaves an indefinite matrix it is 8 times as much, or 8 sqrt(N) times.
     """
     rows, _ = _Coordinates.apply(products, scale, jitter)
     return rows

@@ -1,6 +1,6 @@
-"""Gaussians with full covariance: what their two forms share, and the one for N > D rows, with matrices D x D.
+"""Gaussians with full covariance: what their two forms share, and the form for N > D rows, with D x D matrices.
 
-The other form is in :mod:`modinv.divergences.full`. Each divergence is its textbook formula on covariances here.
+The form for N <= D rows is in :mod:`modinv.divergences.full`.
 """
 
 from abc import abstractmethod

@@ -87,9 +87,9 @@ def moments(gaussians: Gaussians) -> Parts:
 def jensen_shannon(gaussians: Gaussians) -> Parts:
     """Return the moment-matched Jensen-Shannon divergence of all modalities at once, sum_m w_m KL(p_m || pooled), ().
 
-    With w_m = 1 / M and the pooled covariance S = sum_m w_m (S_m + (mu_m - mu) (mu_m - mu)^T) this is
-    (1/2) [log det S - sum_m w_m log det S_m]; its mean part is what the means add to S. There are no pairs, so the
-    comparisons are weighed here.
+    This is (1/2) [log det S - sum_m w_m log det S_m], with w_m = 1 / M and the pooled covariance
+    S = sum_m w_m (S_m + (mu_m - mu) (mu_m - mu)^T). The mean part is what the means add to S. There are no pairs, so
+    the comparisons are weighed here.
 
     Reference: the pooled Gaussian in place of the mixture is our choice; Lin, "Divergence measures based on the Shannon
     entropy", 1991, has the mixture.

@@ -1,10 +1,12 @@
-"""Gaussians with full covariance from the Gram matrix of N <= D rows, nothing of size D x D; the choice of the form.
+"""Gaussians with full covariance from the Gram matrix of N <= D rows: no matrix is D x D.
 
-Write K = I + T Z Z^T T for rows Z of weights w, with T = sqrt(w / rho) on its diagonal. By Woodbury and Sylvester
+Let the rows Z have weights w, and let T be diagonal with sqrt(w / rho). With K = I + T Z Z^T T,
 
-    S = rho I + sum_i w_i z_i z_i^T:    S^-1 = (I - Z^T T K^-1 T Z) / rho,    log det S = D log rho + log det K.
+    S         = rho I + sum_i w_i z_i z_i^T
+    S^-1      = (I - Z^T T K^-1 T Z) / rho       (Woodbury)
+    log det S = D log rho + log det K            (Sylvester)
 
-The matrices K of all modalities and identities are the blocks of one N x N matrix in the batch's own row order.
+The matrices K of all modalities and identities are the blocks of one N x N matrix, in the batch's own row order.
 """
 
 from itertools import combinations
@@ -49,8 +51,8 @@ class _Own(NamedTuple):
 class GramGaussians(DenseGaussians):
     """Gaussians known by the Gram matrix of the batch, at O(N^2 D + N^3).
 
-    Where comparisons have covariances of their own, the products between rows of different identities are set to zero.
-    All matrices are block-diagonal in the batch's own order then: place k belongs to the identity of row k.
+    Where comparisons have covariances of their own, products between rows of different identities are set to zero. All
+    matrices are block-diagonal then: place k belongs to the identity of row k.
     """
 
     def __init__(self, statistics: Statistics, gram: Tensor, compared: Comparisons, shrinkage: float | str) -> None:

@@ -1,8 +1,8 @@
 """What a divergence asks of the Gaussians that it compares, whatever form their covariances have.
 
-There are M modalities in R comparisons, and P = M (M - 1) / 2 pairs (a, b) of modalities, a < b. Answers are tensors
-(M, R) or (P, R), one number for each Gaussian or pair and comparison; where all comparisons share their covariances, R
-may be 1. S is a covariance after shrinkage, S = (1 - alpha) Sigma + alpha (tr Sigma / D) I.
+There are M modalities in R comparisons. They make P = M (M - 1) / 2 pairs (a, b) of modalities, a < b. An answer is a
+tensor (M, R) or (P, R): a number for each Gaussian, or each pair, in each comparison. Where all comparisons share their
+covariances, R may be 1. S is a covariance after shrinkage, S = (1 - alpha) Sigma + alpha (tr Sigma / D) I.
 """
 
 from abc import ABC, abstractmethod
@@ -113,8 +113,8 @@ def between_of(squares: Tensor, weights: Tensor, shares: Tensor) -> Tensor:
 def _contrasts(roots: Tensor) -> Tensor:
     """Return an orthonormal basis of what is orthogonal to a vector of length 1, (M,) -> (M, M - 1).
 
-    With the square roots of shares: offsets from a mean weighted by the shares, each times its root, lie in that space.
-    A determinant taken in it has no zero eigenvalue to lose its digits to. Made as the last columns of a reflection.
+    Take square roots of shares. Offsets from the mean weighted by the shares, each times its root, lie in that space. A
+    determinant taken there has no zero eigenvalue that costs digits. The basis is the last columns of a reflection.
     """
     identity = torch.eye(len(roots), dtype=roots.dtype, device=roots.device)
     normal = roots + identity[0]

@@ -1,7 +1,7 @@
 """How strongly a covariance is drawn to a multiple of the identity, from its samples' Gram matrix alone.
 
-Both estimates minimise the expected squared Frobenius error, and need of the covariance C = X^T X / n only what the
-Gram matrix G = X X^T / n holds: tr C = tr G and |C|_F = |G|_F. They are not differentiated.
+Both estimates minimise the expected squared Frobenius error. Of the covariance C = X^T X / n they need the trace and
+the norm. The Gram matrix G = X X^T / n has the same: tr C = tr G and |C|_F = |G|_F. They are not differentiated.
 """
 
 from collections.abc import Callable, Mapping

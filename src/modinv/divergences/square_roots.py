@@ -60,9 +60,9 @@ def product_nuclear_norm(left: Tensor, right: Tensor) -> Tensor:
 def root_trace(rows: Tensor, weights: Tensor, ridges: Tensor, eps: float = 0.0) -> Tensor:
     """Return what each dimension contributes to tr (A^(1/2) B A^(1/2))^(1/2), (K,), for A and B of the same rows.
 
-    With Cholesky factors A = L L^T, B = M M^T and the polar factor P of L^T M, the derivatives are T / 2 and
-    T^-1 / 2 with T = M P^T L^-1, the map that takes the Gaussian of A to that of B. The dimensions of one block must
-    receive the same gradient. A second derivative raises.
+    Let A = L L^T and B = M M^T be Cholesky factors, and P the polar factor of L^T M. The map that takes the Gaussian of
+    A to that of B is T = M P^T L^-1. The derivatives by A and B are T / 2 and T^-1 / 2. The dimensions of one block
+    must receive the same gradient. A second derivative raises.
 
     Args:
         rows: z, (N, K).
@@ -77,9 +77,9 @@ def root_trace(rows: Tensor, weights: Tensor, ridges: Tensor, eps: float = 0.0) 
 def polar_factor(matrix: Tensor, eps: float = 0.0) -> tuple[Tensor, Tensor]:
     """Return each row's share of the nuclear norm (n,), and the polar factor over what is no rounding error (n, k).
 
-    On the CPU by a singular value decomposition, or, where the entries have no more digits than ``eps``, by eigenvalues
-    of the smaller Gram matrix in half of the time. Both would make the CPU wait for an accelerator, which takes
-    products alone: :func:`iterated_polar_factor`.
+    The CPU takes a singular value decomposition. Where the entries have no more digits than ``eps``, eigenvalues of the
+    smaller Gram matrix do in half of the time. Both would make the CPU wait for an accelerator, which takes products
+    alone: :func:`iterated_polar_factor`.
     """
     if matrix.device.type != "cpu":
         polar = iterated_polar_factor(matrix)

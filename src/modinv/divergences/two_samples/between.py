@@ -1,8 +1,8 @@
 """Two sample sets, or two means and covariances, to one divergence: for comparing features outside of a training loop.
 
-Each side becomes a mean and a factor of its covariance, S = F^T F + rho I. Where both factors together have at most D
-rows, an orthonormal basis of those rows and of the difference of the means takes everything to N + 1 coordinates; in
-the other dimensions the covariances are rho I and the means agree.
+Each side becomes a mean and a factor of its covariance, S = F^T F + rho I. Let both factors together have N <= D rows.
+An orthonormal basis of these rows and of the difference of the means takes everything to N + 1 coordinates. In the
+other dimensions the covariances are rho I and the means agree.
 """
 
 from typing import Any
@@ -32,7 +32,7 @@ def divergence_between(
     """Return the divergence between two Gaussians, in float64.
 
     This is the plain divergence, *not* divided by D as the losses are. ``"wasserstein"`` is the Fréchet distance of FID
-    code, without its 1e-6 on the diagonal and its root of a matrix product, which loses half of the digits.
+    code, without its 1e-6 on the diagonal. FID code takes the root of a matrix product, which loses half of the digits.
 
     Cost with full covariance: O(D N^2) for samples with N = n_first + n_second <= D, where nothing of size D x D is
     made; beyond that O(n D^2 + D^3) in little memory, see :func:`moments_of`. O(n D) for the other covariances.
