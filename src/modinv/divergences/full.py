@@ -188,8 +188,8 @@ class GramGaussians(DenseGaussians):
         scaled, counts = self.compared.weights.sqrt(), self._statistics.counts
         swap = counts[a] > counts[b]
         few, many = scaled[:, b].where(swap, scaled[:, a]), scaled[:, a].where(swap, scaled[:, b])  # (N,)
-        front = few.argsort(descending=True, stable=True)[: len(few) // 2]  # (N / 2,)
-        return self._products.index_select(0, front) * (few[front, None] * many), front
+        few, front = (part[: len(few) // 2] for part in few.sort(descending=True, stable=True))  # (N / 2,)
+        return self._products.index_select(0, front) * (few[:, None] * many), front
 
 
 def _products_of(gram: Tensor, compared: Comparisons) -> tuple[Tensor, Tensor, Tensor]:
