@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from modinv.divergences.dense import DenseGaussians, lengths_of
+from modinv.divergences.dense import DenseGaussians
 from modinv.divergences.diagonal import DiagonalGaussians
-from modinv.divergences.gaussians import Gaussians, Parts, Relative
+from modinv.divergences.gaussians import Gaussians, Parts, Relative, lengths_of
 from modinv.groups import Comparisons, both_ways, pairs
 
 __all__ = ["JEFFREYS", "KL", "MOMENTS", "WASSERSTEIN", "Bias"]

@@ -13,13 +13,13 @@ from typing_extensions import override
 
 from modinv.divergences.definite import Definite, scatter_of
 from modinv.divergences.diagonal import centered_samples
-from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative, between_of
+from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative, between_of, lengths_of
 from modinv.divergences.shrinkage import estimate, ridge
 from modinv.divergences.square_roots import product_nuclear_norm, root_trace
 from modinv.groups import Comparisons, both_ways, joint_weights, pairs
 from modinv.statistics import Statistics, lazy, on_diagonal
 
-__all__ = ["Coordinates", "DenseGaussians", "Mixture", "RowGaussians", "lengths_of"]
+__all__ = ["Coordinates", "DenseGaussians", "Mixture", "RowGaussians"]
 
 
 class Coordinates(NamedTuple):
@@ -112,12 +112,8 @@ class DenseGaussians(Gaussians):
     def _alpha(self) -> Tensor | float:
         if not isinstance(self.shrinkage, str):
             return self.shrinkage
-        members = self.compared.weights.sign().T  # (M, N): a covariance of one row has no samples
-        counts = self.compared.sums(members).clamp(min=1)  # (M, Q)
-        ratio = self.compared.degrees / counts  # from the denominator of the covariance to n
-        squares = lengths_of(self.square_products.detach()) * ratio.square()
-        fourths = self.compared.sums(members * self.squared_rows.detach().square()) / counts.square()
-        return estimate(self.shrinkage, squares, fourths, self._traces.detach() * ratio, counts, self.dimension)
+        squares, rows = lengths_of(self.square_products.detach()), self.squared_rows.detach()
+        return estimate(self.shrinkage, self.compared, squares, rows, self._traces.detach(), self.dimension)
 
     @lazy
     def _kept_weights(self) -> Tensor:
@@ -190,9 +186,8 @@ class RowGaussians(DenseGaussians):
 
     @lazy
     def _regular(self) -> Tensor:
-        # (M, D, D): S, definite enough to be inverted
         covariances = scatter_of(self._rows, self._kept_weights.to(self._rows)).to(self._means)
-        return covariances + on_diagonal(self._ridge.expand(-1, self.dimension))
+        return covariances + on_diagonal(self._ridge.expand(-1, self.dimension))  # (M, D, D): S, definite
 
     @lazy
     def _definite(self) -> Definite:
@@ -200,9 +195,3 @@ class RowGaussians(DenseGaussians):
 
     def _mahalanobis(self, inverse: Tensor) -> Tensor:
         return ((self._offsets @ inverse) * self._offsets).sum(-1)
-
-
-def lengths_of(products: Tensor) -> Tensor:
-    """Return |v_a|^2 from the inner products of vectors, (M, M, R) -> (M, R)."""
-    identity = torch.eye(len(products), dtype=products.dtype, device=products.device)
-    return (products * identity[:, :, None]).sum(1)

@@ -108,7 +108,7 @@ class GramGaussians(DenseGaussians):
     def mixture(self, shares: Tensor) -> Mixture:
         rho, offsets = shares @ self._ridge, self._offsets  # (S, Q), (P, N, R)
         roots = (shares @ self._kept_weights.T).sqrt() * rho.rsqrt()  # (S, N)
-        matrix = self._matrix(roots[..., None] * self._products, roots[:, None])
+        matrix = Definite(torch.addcmul(self._identity(), roots[..., None] * self._products, roots[:, None]))
         if len(shares) == 1:  # one metric for all pairs
             offsets = offsets.movedim(0, 1).flatten(1)[None]  # (1, N, P R)
         explained = matrix.shares(roots[..., None] * offsets).sum(1).view(self._offsets.shape[::2])  # (P, R)
@@ -169,10 +169,7 @@ class GramGaussians(DenseGaussians):
         members = self._statistics.membership
         roots = (self._kept_weights.sqrt() * self._ridge.rsqrt().T).sum(1)  # (N,)
         scaled = roots[:, None] * self._products
-        return _Own(roots, scaled, self._matrix(scaled, roots * (members @ members.T)))
-
-    def _matrix(self, scaled: Tensor, roots: Tensor) -> Definite:
-        return Definite(torch.addcmul(self._identity(), scaled, roots))
+        return _Own(roots, scaled, Definite(torch.addcmul(self._identity(), scaled, roots * (members @ members.T))))
 
     def _identity(self) -> Tensor:
         return torch.eye(len(self._products), dtype=self._products.dtype, device=self._products.device)

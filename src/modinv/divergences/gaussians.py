@@ -13,7 +13,7 @@ from torch import Tensor
 
 from modinv.groups import pairs
 
-__all__ = ["Gaussians", "Midpoint", "Parts", "Pooled", "Relative", "between_of"]
+__all__ = ["Gaussians", "Midpoint", "Parts", "Pooled", "Relative", "between_of", "lengths_of"]
 
 
 class Parts(NamedTuple):
@@ -108,6 +108,12 @@ def between_of(squares: Tensor, weights: Tensor, shares: Tensor) -> Tensor:
     products = (products + products.mT).where((weights > 0)[:, None, None], 0) / 2
     identity = torch.eye(products.shape[1], dtype=products.dtype, device=products.device)
     return torch.linalg.slogdet(identity + products).logabsdet
+
+
+def lengths_of(products: Tensor) -> Tensor:
+    """Return |v_a|^2 from the inner products of vectors, (M, M, R) -> (M, R)."""
+    identity = torch.eye(len(products), dtype=products.dtype, device=products.device)
+    return (products * identity[:, :, None]).sum(1)
 
 
 def _contrasts(roots: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
+from modinv.groups import Comparisons
+
 __all__ = ["INTENSITIES", "LEAST_SHRINKAGE", "estimate", "ledoit_wolf", "oas", "ridge"]
 
 # Where float64 algebra still keeps five digits.
@@ -52,9 +54,27 @@ INTENSITIES: Mapping[str, Callable[[Tensor, Tensor, Tensor, Tensor, int], Tensor
 }
 
 
-def estimate(name: str, squares: Tensor, fourths: Tensor, trace: Tensor, count: Tensor, dimension: int) -> Tensor:
-    """Return one of :data:`INTENSITIES`, at least :data:`LEAST_SHRINKAGE`: of two samples the estimate is always 0."""
-    return INTENSITIES[name](squares, fourths, trace, count, dimension).clamp(min=LEAST_SHRINKAGE)
+def estimate(
+    name: str, compared: Comparisons, squares: Tensor, squared_rows: Tensor, traces: Tensor, dimension: int
+) -> Tensor:
+    """Return one of :data:`INTENSITIES` for each covariance, (M, Q), at least :data:`LEAST_SHRINKAGE`.
+
+    Of two samples the estimate of Ledoit and Wolf is always 0.
+
+    Args:
+        name: of the estimate.
+        compared: which Gaussians.
+        squares: |Sigma|_F^2 of each, (M, Q).
+        squared_rows: |z|^2 of each row around the mean of its covariance, (N,).
+        traces: tr Sigma, (M, Q).
+        dimension: D.
+    """
+    members = compared.weights.sign().T  # (M, N): a covariance of one row has no samples
+    counts = compared.sums(members).clamp(min=1)  # (M, Q)
+    ratio = compared.degrees / counts  # from the denominator of the covariance to n
+    fourths = compared.sums(members * squared_rows.square()) / counts.square()
+    values = INTENSITIES[name](squares * ratio.square(), fourths, traces * ratio, counts, dimension)
+    return values.clamp(min=LEAST_SHRINKAGE)
 
 
 def ridge(traces: Tensor, squared_means: Tensor, alpha: Tensor | float, eps: float, dimension: int) -> Tensor:
