@@ -107,7 +107,7 @@ def modality_accuracy(features: Tensor, modalities: Tensor, *, num_modalities: i
 
     Each row is left out of its own modality's mean: with z_i = x_i - mu_m(i), the distance to it is
     |z_i| n_m / (n_m - 1). Modalities count alike, whatever their sizes. A tie counts as a guess. Features that do not
-    show their modality give 1 / M, or a little less where a row has a close copy in the other modality.
+    show their modality give 1 / M. Close copies in the other modality make it a little less.
 
     Costs O(N D M). Does not wait for the device.
 

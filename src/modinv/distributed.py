@@ -1,9 +1,9 @@
 """The rows of all ranks in one batch, so that value and gradient are those of one process on the whole batch.
 
-A loss over pairs, centers or covariances is not the mean of the losses of parts of a batch, so under data parallelism
-each rank has to see the rows of all. Of the rows only those of the rank itself carry a gradient, and nothing is
-communicated backward; the scale that makes the gradient exact is decided, and derived, in ``_AveragedLater``.
-Built on ``torch.distributed`` alone; without an initialised process group everything here is the identity.
+A loss over pairs, centers or covariances is not the mean of the losses of parts of a batch. Under data parallelism each
+rank has to see the rows of all. Only the rank's own rows carry a gradient, and nothing is communicated backward.
+``_AveragedLater`` holds the scale that makes the gradient exact, and derives it. All is built on
+``torch.distributed`` alone. Without an initialised process group everything here is the identity.
 """
 
 from collections.abc import Callable
@@ -42,16 +42,16 @@ def gather_batch(batch: Batch, *, group: dist.ProcessGroup | None = None) -> Bat
     """Return the batch of all ranks, in the order of the ranks, with an exact gradient for the own rows.
 
     Every rank gets the loss of the full batch. After DDP or FSDP averages the gradients, they equal those of a single
-    process; multiply nothing by the number of ranks W. That holds for any loss whose every term reads the gathered
-    batch, and for the loss's own parameters, whose gradient is the same on all ranks.
+    process: multiply nothing by the number of ranks W. That holds for any loss whose every term reads the gathered
+    batch. It holds for the loss's own parameters too, since their gradient is the same on all ranks.
 
-    Every rank of the group has to call it, with any number of rows, none included: rows are padded to the largest rank
-    and the padding is cut off again. A rank without rows still passes features that hang on its model, (0, D), since
-    it takes part in the averaging.
+    Every rank of the group has to call it, with any number of rows, none included. Rows are padded to the largest rank,
+    and the padding is cut off again. A rank without rows still passes features (0, D) that hang on its model, since it
+    takes part in the averaging.
 
-    Cost: each rank receives (W - 1) (40 + n (D s + 16)) bytes in two collectives, with n the rows of the largest rank,
-    s the bytes of a feature and integers of 8 bytes; nothing backward. The CPU waits for the row counts. Gradients
-    can be taken once; double backward raises a ``RuntimeError``.
+    Cost: each rank receives (W - 1) (40 + n (D s + 16)) bytes in two collectives, and nothing backward. Here n is the
+    number of rows of the largest rank, s the bytes of a feature; an integer has 8. The CPU waits for the row counts.
+    Gradients can be taken once; double backward raises a ``RuntimeError``.
 
     Args:
         batch: features (n_r, D) of any floating type, labels (n_r,), modalities (n_r,) of this rank.
@@ -85,8 +85,8 @@ def sum_over_ranks(tensor: Tensor, *, group: dist.ProcessGroup | None = None) ->
     """Add up the tensors of all ranks, with the exact gradient: the sum, over the ranks, of what arrives backward.
 
     Scale: none. If y = sum_q x_q goes into the losses L_q of all ranks, then d(sum_q L_q)/dx_r = sum_q dL_q/dy for each
-    r. Under DDP, which averages, it makes the gradient of the mean of the L_q. In front of :func:`gather_batch`, which
-    sends W times the derivative of the one loss backward on each rank, it keeps the W times, and the average is exact.
+    r. Under DDP, which averages, it makes the gradient of the mean of the L_q. :func:`gather_batch` sends W times the
+    derivative of the one loss backward on each rank. In front of it the sum keeps the W times: the average is exact.
 
     For statistics that a layer takes over the whole batch: batch normalisation on the CPU, for which torch has none.
     All ranks call it equally often, forward and backward, with equal shapes and types; these are not checked.

@@ -77,8 +77,8 @@ class Cells(Protocol):
 class Comparisons(NamedTuple):
     """The groups that a level compares: M modalities in each of R comparisons.
 
-    Level ``"modality"`` makes R = 1 comparison. The levels of identities make R = N: row r stands for its identity, so
-    that an identity of k rows is compared k times, each with the weight 1 / k. No shape depends on the labels that way.
+    Level ``"modality"`` makes R = 1 comparison. The levels of identities make R = N: row r stands for its identity. An
+    identity of k rows is compared k times, each with the weight 1 / k. No shape depends on the labels that way.
     Each comparison has covariances of its own (Q = R), or all share them (Q = 1).
     """
 
@@ -90,6 +90,10 @@ class Comparisons(NamedTuple):
     averaging: Tensor | None = None  # (N, M, R): what row i counts in a mean; None: it is the modality's mean
     cells: Tensor | None = None  # (N, N): rows to the mean of their cell; None: covariances are around modalities
     votes: Tensor | None = None  # (R,): what a comparison counts; None: there is one
+
+    def around(self, rows: Tensor) -> Tensor:
+        """Take the mean of each cell off its rows, (N, k), where covariances are around cells."""
+        return rows if self.cells is None else rows - self.cells.to(rows.dtype) @ rows
 
     def pair_lengths(self, products: Tensor) -> Tensor:
         """Return |v_a - v_b|^2 for each pair from the inner products of vectors, (M, M, R) -> (P, R)."""

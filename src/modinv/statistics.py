@@ -25,7 +25,7 @@ from modinv import groups
 from modinv._checks import check_batch, refuse_vmap
 from modinv._compat import HAS_FP32_PRECISION, WITHOUT_AUTOCAST, check_compiler
 
-__all__ = ["Centered", "Statistics", "diagonal", "full_precision", "lazy", "safe_sqrt", "statistics_of"]
+__all__ = ["Centered", "Statistics", "diagonal", "full_precision", "lazy", "on_diagonal", "safe_sqrt", "statistics_of"]
 
 T = TypeVar("T")
 
@@ -226,6 +226,11 @@ def diagonal(matrix: Tensor) -> Tensor:
     That holds for ``Tensor.diagonal`` and for a strided slice of the flattened matrix.
     """
     return (matrix * torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)).sum(-1)
+
+
+def on_diagonal(values: Tensor) -> Tensor:
+    """Return matrices with ``values`` (…, K) on their diagonals; ``torch.diag_embed`` would break a compiled graph."""
+    return values[..., None] * torch.eye(values.shape[-1], dtype=values.dtype, device=values.device)
 
 
 def _product_type(features: Tensor) -> torch.dtype:

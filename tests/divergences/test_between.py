@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import oracles
-from modinv.divergences.two_samples.between import Divergence, divergence_between
+from modinv.divergences import DivergenceName, divergence_between
 from modinv.divergences.two_samples.sample_moments import Moments, moments_of
 
 Gaussian = tuple[NDArray[np.float64], NDArray[np.float64]]
 
-DIVERGENCES: tuple[Any, ...] = get_args(Divergence)
+DIVERGENCES: tuple[Any, ...] = get_args(DivergenceName)
 LOGARITHMIC: tuple[Any, ...] = ("kl", "jeffreys", "bhattacharyya", "jensen_shannon")
 # (first rows, second rows, D): fewer rows than dimensions, as many, more on one side, in both together, on both sides
 SHAPES = [(4, 6, 12), (5, 7, 12), (3, 20, 8), (6, 5, 8), (30, 21, 6), (12, 9, 1), (1, 5, 9)]
@@ -76,7 +76,7 @@ def covariance_only(rows: Tensor) -> Moments:
 @every_covariance
 @every_shape
 def test_divergence_between_samples_is_that_of_their_shrunk_gaussians(
-    divergence: Divergence, covariance: Any, shape: tuple[int, int, int]
+    divergence: DivergenceName, covariance: Any, shape: tuple[int, int, int]
 ) -> None:
     first, second = sample_sets(shape if shape[0] > 1 else (2, *shape[1:]))
     value = divergence_between(first, second, divergence=divergence, covariance=covariance, shrinkage=0.3)
@@ -86,7 +86,7 @@ def test_divergence_between_samples_is_that_of_their_shrunk_gaussians(
 
 
 @every_divergence
-def test_divergence_between_many_samples_needs_no_shrinkage(divergence: Divergence) -> None:
+def test_divergence_between_many_samples_needs_no_shrinkage(divergence: DivergenceName) -> None:
     first, second = sample_sets((30, 21, 6))
     value = divergence_between(first, second, divergence=divergence)
     assert value.item() == pytest.approx(expected(divergence, gaussian(first), gaussian(second)), rel=1e-10)
@@ -94,7 +94,7 @@ def test_divergence_between_many_samples_needs_no_shrinkage(divergence: Divergen
 
 @every_divergence
 @every_covariance
-def test_samples_and_their_moments_have_the_same_divergence(divergence: Divergence, covariance: Any) -> None:
+def test_samples_and_their_moments_have_the_same_divergence(divergence: DivergenceName, covariance: Any) -> None:
     first, second = sample_sets((30, 21, 6))
     options: Any = {"divergence": divergence, "covariance": covariance}
     value = divergence_between(first, second, **options)
@@ -106,7 +106,7 @@ def test_samples_and_their_moments_have_the_same_divergence(divergence: Divergen
 @every_divergence
 @pytest.mark.parametrize("shape", [(4, 6, 12), (3, 20, 8)], ids=str)
 def test_singular_covariances_are_shrunk_like_their_samples(
-    divergence: Divergence, shape: tuple[int, int, int]
+    divergence: DivergenceName, shape: tuple[int, int, int]
 ) -> None:
     first, second = sample_sets(shape)
     value = divergence_between(first, second, divergence=divergence, shrinkage=0.2)
@@ -138,7 +138,7 @@ def test_moment_distance_of_singular_covariances_is_exact(shape: tuple[int, int,
 
 
 @pytest.mark.parametrize("divergence", LOGARITHMIC)
-def test_logarithmic_divergences_refuse_singular_covariances_in_words(divergence: Divergence) -> None:
+def test_logarithmic_divergences_refuse_singular_covariances_in_words(divergence: DivergenceName) -> None:
     many = samples(23, 8)
     repeated = torch.cat([many[:, :7], many[:, :1] - 2 * many[:, 3:4]], dim=1)
     constant = many.clone()
@@ -175,7 +175,7 @@ def test_logarithmic_divergences_take_features_of_any_scale() -> None:
 
 @every_divergence
 @every_covariance
-def test_identical_samples_have_divergence_zero_and_never_less(divergence: Divergence, covariance: Any) -> None:
+def test_identical_samples_have_divergence_zero_and_never_less(divergence: DivergenceName, covariance: Any) -> None:
     for rows in (samples(5, 12), samples(30, 6)):
         value = divergence_between(rows, rows, divergence=divergence, covariance=covariance, shrinkage=0.1).item()
         assert 0 <= value < 1e-12
@@ -211,7 +211,7 @@ def test_wasserstein_distance_scales_and_ignores_offsets(scale: float, offset: f
 @every_divergence
 @every_covariance
 @pytest.mark.parametrize("shape", [(3, 4, 8), (3, 9, 4), (8, 7, 3)], ids=str)
-def test_gradient_of_samples_is_exact(divergence: Divergence, covariance: Any, shape: tuple[int, int, int]) -> None:
+def test_gradient_of_samples_is_exact(divergence: DivergenceName, covariance: Any, shape: tuple[int, int, int]) -> None:
     def value(first: Tensor, second: Tensor) -> Tensor:
         return divergence_between(first, second, divergence=divergence, covariance=covariance, shrinkage=0.2)
 
@@ -220,7 +220,7 @@ def test_gradient_of_samples_is_exact(divergence: Divergence, covariance: Any, s
 
 @pytest.mark.parametrize("divergence", ["wasserstein", "moments"])
 @pytest.mark.parametrize("shape", [(3, 4, 8), (8, 7, 3)], ids=str)
-def test_gradient_without_shrinkage_is_exact(divergence: Divergence, shape: tuple[int, int, int]) -> None:
+def test_gradient_without_shrinkage_is_exact(divergence: DivergenceName, shape: tuple[int, int, int]) -> None:
     pair = tuple(rows.requires_grad_() for rows in sample_sets(shape))
     assert torch.autograd.gradcheck(
         lambda first, second: divergence_between(first, second, divergence=divergence), pair
@@ -228,7 +228,7 @@ def test_gradient_without_shrinkage_is_exact(divergence: Divergence, shape: tupl
 
 
 @every_divergence
-def test_gradient_of_a_covariance_is_exact(divergence: Divergence) -> None:
+def test_gradient_of_a_covariance_is_exact(divergence: DivergenceName) -> None:
     other = covariance_only(samples(9, 3, seed=1))
 
     def value(mean: Tensor, root: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 import modinv
 from batches import degenerate_batches, make_batch
-from modinv.divergences import DIVERGENCES, Moments, divergence_between
-from modinv.losses.gaussian_distribution_consistency import Covariance, Divergence, Level
+from modinv.divergences import DIVERGENCES, Covariance, DivergenceName, Moments, divergence_between
+from modinv.losses.gaussian_distribution_consistency import Level
 from oracles import debiased_consistency
 from quick import combined
 
@@ -91,7 +91,7 @@ def gaussians(covariance: str, level: str, generator: torch.Generator) -> tuple[
     ],
 )
 def test_mean_over_many_batches_is_the_divergence_of_the_distributions(
-    divergence: Divergence, covariance: Covariance, level: str
+    divergence: DivergenceName, covariance: Covariance, level: str
 ) -> None:
     generator = torch.Generator().manual_seed(0)
     means, factors = gaussians(covariance, level, generator)
@@ -111,7 +111,7 @@ def test_mean_over_many_batches_is_the_divergence_of_the_distributions(
 
 @pytest.mark.parametrize(("divergence", "covariance", "level"), FARTHER, ids=map("-".join, FARTHER))
 def test_equal_distributions_are_farther_apart_with_the_noise_than_without(
-    divergence: Divergence, covariance: Covariance, level: Level
+    divergence: DivergenceName, covariance: Covariance, level: Level
 ) -> None:
     rows = torch.randn(60, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     batch = (rows, torch.arange(60) % 5, torch.arange(60) // 30)

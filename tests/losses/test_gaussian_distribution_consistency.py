@@ -10,7 +10,8 @@ from torch import Tensor
 
 import modinv
 from batches import make_batch
-from modinv.losses.gaussian_distribution_consistency import Covariance, Divergence, Level
+from modinv.divergences import Covariance, DivergenceName
+from modinv.losses.gaussian_distribution_consistency import Level
 from oracles import gaussian_consistency, singular_consistency
 from quick import combined
 
@@ -25,9 +26,9 @@ BATCHES = {
 every_covariance = pytest.mark.parametrize("covariance", get_args(Covariance))
 
 
-DIVERGENCES: tuple[Divergence, ...] = get_args(Divergence)
+DIVERGENCES: tuple[DivergenceName, ...] = get_args(DivergenceName)
 LEVELS: tuple[Level, ...] = get_args(Level)
-INVERSE_FREE: tuple[Divergence, ...] = ("wasserstein", "moments")
+INVERSE_FREE: tuple[DivergenceName, ...] = ("wasserstein", "moments")
 
 
 def _options() -> Iterator[dict[str, Any]]:
@@ -56,7 +57,7 @@ def test_value_is_that_of_the_plain_formula(option: dict[str, Any], shape: tuple
         assert float(single) == pytest.approx(expected, rel=1e-5, abs=1e-7)
 
 
-DIFFERENTIATED: list[tuple[Divergence, float]] = [
+DIFFERENTIATED: list[tuple[DivergenceName, float]] = [
     *((divergence, shrinkage) for divergence in INVERSE_FREE for shrinkage in (0.0, 0.3)),
     *((divergence, 0.1) for divergence in DIVERGENCES if divergence not in INVERSE_FREE),
 ]
@@ -64,7 +65,7 @@ DIFFERENTIATED: list[tuple[Divergence, float]] = [
 
 @combined(form=DIFFERENTIATED, covariance=get_args(Covariance), level=LEVELS)
 def test_gradient_agrees_with_finite_differences(
-    form: tuple[Divergence, float], covariance: Covariance, level: Level
+    form: tuple[DivergenceName, float], covariance: Covariance, level: Level
 ) -> None:
     features, labels, modalities = make_batch((6, 5), dimension=7, identities=2, seed=3)
     loss = modinv.GaussianDistributionConsistencyLoss(
@@ -114,7 +115,7 @@ def dense_value(features: Tensor, modalities: Tensor, divergence: str, shrinkage
         ("moments", 0.3, 40),
     ],
 )
-def test_gradient_is_that_of_the_dense_formula(divergence: Divergence, shrinkage: float, dimension: int) -> None:
+def test_gradient_is_that_of_the_dense_formula(divergence: DivergenceName, shrinkage: float, dimension: int) -> None:
     counts = (14, 11)
     features, labels, modalities = make_batch(counts, dimension=dimension)
     features.requires_grad_()
@@ -128,9 +129,9 @@ def test_gradient_is_that_of_the_dense_formula(divergence: Divergence, shrinkage
     torch.testing.assert_close(gradient32.double() / scale, expected / scale, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", get_args(Divergence))
+@pytest.mark.parametrize("name", get_args(DivergenceName))
 @every_covariance
-def test_terms_add_up_and_tell_means_from_covariances(name: Divergence, covariance: Covariance) -> None:
+def test_terms_add_up_and_tell_means_from_covariances(name: DivergenceName, covariance: Covariance) -> None:
     features, labels, modalities = make_batch((8, 8), gap=0.0)
     loss = modinv.GaussianDistributionConsistencyLoss(divergence=name, covariance=covariance, shrinkage=0.5)
     terms = loss.terms(features, labels, modalities)
@@ -140,9 +141,9 @@ def test_terms_add_up_and_tell_means_from_covariances(name: Divergence, covarian
     assert moved.mean > terms.mean
 
 
-@pytest.mark.parametrize("name", get_args(Divergence))
+@pytest.mark.parametrize("name", get_args(DivergenceName))
 @every_covariance
-def test_identical_modalities_are_zero_apart(name: Divergence, covariance: Covariance) -> None:
+def test_identical_modalities_are_zero_apart(name: DivergenceName, covariance: Covariance) -> None:
     features, labels, _ = make_batch((8, 8))
     loss = modinv.GaussianDistributionConsistencyLoss(divergence=name, covariance=covariance, shrinkage=0.5)
     twice = loss(features.repeat(2, 1), labels.repeat(2), torch.arange(32) // 16)
@@ -225,7 +226,7 @@ def test_kl_is_that_of_the_lower_numbered_modality_from_the_higher() -> None:
     shape=[(2, 2048), (4, 2048), (32, 2048), (20, 30)],
 )
 def test_little_shrinkage_of_nearly_singular_covariances_keeps_float32_features_exact(
-    divergence: Divergence, shrinkage: Any, shape: tuple[int, int]
+    divergence: DivergenceName, shrinkage: Any, shape: tuple[int, int]
 ) -> None:
     rows, dimension = shape
     # Rounding a float32 product of these rows is larger than the least eigenvalue that the shrinkage leaves.

@@ -2,7 +2,7 @@
 
 from modinv.divergences.dense import DenseGaussians
 from modinv.divergences.diagonal import DiagonalGaussians, diagonal_gaussians
-from modinv.divergences.formulas import DIVERGENCES, Divergence
+from modinv.divergences.formulas import DIVERGENCES, Covariance, Divergence, DivergenceName
 from modinv.divergences.full import full_gaussians
 from modinv.divergences.gaussians import Gaussians
 from modinv.divergences.shrinkage import INTENSITIES, LEAST_SHRINKAGE, ledoit_wolf, oas
@@ -12,9 +12,11 @@ __all__ = [
     "DIVERGENCES",
     "INTENSITIES",
     "LEAST_SHRINKAGE",
+    "Covariance",
     "DenseGaussians",
     "DiagonalGaussians",
     "Divergence",
+    "DivergenceName",
     "Gaussians",
     "Moments",
     "diagonal_gaussians",

@@ -1,7 +1,7 @@
 """What sampling adds to a divergence on the average, where an estimate of it without bias exists.
 
-Let n rows make a mean mu^, and a covariance S^ have nu degrees of freedom, of independent Gaussian rows with covariance
-Sigma (nu is n - 1, or what the level says). Then, with variances v on the diagonal,
+Let the rows be independent and Gaussian, with covariance Sigma and variances v on its diagonal. Let n of them make a
+mean mu^, and let their covariance S^ have nu degrees of freedom: n - 1, or what the level says. Then
 
     E |mu_a^ - mu_b^|^2 = |mu_a - mu_b|^2 + tr Sigma_a / n_a + tr Sigma_b / n_b      (rows of any distribution)
     E tr S^^2           = (1 + 1 / nu) tr Sigma^2 + (tr Sigma)^2 / nu
@@ -9,11 +9,11 @@ Sigma (nu is n - 1, or what the level says). Then, with variances v on the diago
     E 1 / v^            = nu / ((nu - 2) v)
     E log v^            = log v + digamma(nu / 2) - log(nu / 2)
 
-and the mean, the covariance and the other Gaussian are independent of each other. Solved for the terms without a hat,
-these are estimates whose average over many batches is the true value. A divergence that has no such form is not here.
+The mean, the covariance and the other Gaussian are independent of each other. Solved for the terms without a hat, these
+lines are estimates: their average over many batches is the true value. A divergence without such a form is not here.
 
-Reference: the second and third line solved for tr Sigma^2 are the estimate of Srivastava, "Some tests concerning the
-covariance matrix in high dimensional data", 2005; the last two are the moments of a chi-squared variable.
+Reference: the second and third line give the estimate of tr Sigma^2 by Srivastava, "Some tests concerning the
+covariance matrix in high dimensional data", 2005. The last two are moments of a chi-squared variable.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from modinv.divergences.dense import DenseGaussians, lengths_of
+from modinv.divergences.dense import DenseGaussians
 from modinv.divergences.diagonal import DiagonalGaussians
-from modinv.divergences.gaussians import Gaussians, Parts, Relative
+from modinv.divergences.gaussians import Gaussians, Parts, Relative, lengths_of
 from modinv.groups import Comparisons, both_ways, pairs
 
 __all__ = ["JEFFREYS", "KL", "MOMENTS", "WASSERSTEIN", "Bias"]

@@ -1,7 +1,6 @@
-"""Symmetric positive definite matrices: inverse, log-determinants and coordinates, from one Cholesky factor each.
+"""Symmetric positive definite matrices: inverse, quadratic forms, log-determinants, and rows with given inner products.
 
-No gradient goes through a factor. Those of inverse and log-determinant are in closed form. That of coordinates relies
-on inner products being all that counts, and keeps half of the digits that a Cholesky factor's gradient loses.
+All come from one Cholesky factor. No gradient goes through it: each Function here has its own, in closed form.
 """
 
 from typing import Any
@@ -12,11 +11,11 @@ from torch import Tensor
 from modinv._checks import host_values, refuse_vmap
 from modinv.statistics import diagonal, lazy
 
-__all__ = ["Definite", "contrasts", "coordinates_of", "on_diagonal", "scatter_of"]
+__all__ = ["Definite", "coordinates_of", "scatter_of"]
 
 
 class Definite:
-    """Symmetric positive definite matrices, (…, K, K); each may be block-diagonal in any order of its rows."""
+    """Symmetric positive definite matrices S, (…, K, K); each may be block-diagonal in any order of its rows."""
 
     def __init__(self, matrix: Tensor) -> None:
         self._matrix = matrix
@@ -27,31 +26,41 @@ class Definite:
         """The inverses, (…, K, K)."""
         return _Inverse.apply(self._matrix, self._factor)
 
+    def shares(self, columns: Tensor) -> Tensor:
+        """Return what each row contributes to x^T S^-1 x for each column x, (…, K, J), the same shape.
+
+        Differentiable only as sums over the rows of a block: within it all must receive the same gradient.
+
+        Args:
+            columns: x, (…, K, J).
+        """
+        shares, _ = _Shares.apply(self._matrix, self._factor, columns)
+        return shares
+
     @lazy
     def log_pivots(self) -> Tensor:
         """The logarithms that sum to the log-determinant of a block over its rows, (…, K).
 
         Differentiable only as such sums: within a block all must receive the same gradient.
         """
-        return _LogPivots.apply(self._matrix, self._factor)
+        return _LogPivots.apply(self._matrix, self._factor, self.inverse)
 
 
-def coordinates_of(products: Tensor, along: Tensor, scale: Tensor, jitter: float) -> tuple[Tensor, Tensor]:
-    """Return rows Z with Z Z^T = ``products`` (N, N), and columns W with Z W = ``along`` (N, J).
+def coordinates_of(products: Tensor, scale: Tensor, jitter: float) -> Tensor:
+    """Return rows Z with Z Z^T = ``products``, (N, N).
 
-    What is computed from them must depend on inner products alone, so that turning all rows changes nothing: the
-    gradient relies on it. It is exact to any order then, and keeps half of the digits that the gradient of a Cholesky
-    factor loses where rows depend on each other.
+    What is computed from them must depend on inner products alone: turning all rows must change nothing. The gradient
+    relies on it, and is exact to any order then. Where rows depend on each other, the gradient of a Cholesky factor
+    would lose half of its digits.
 
     Args:
         products: inner products of rows with each other, (N, N).
-        along: inner products of rows with other vectors, (N, J).
         scale: how long each row can be, (N,); of a row of length zero nothing is read.
-        jitter: how much longer each row becomes, in a dimension of its own, relative to its scale squared; where that
-            leaves an indefinite matrix, 8 times as much, or 8 sqrt(N) times.
+        jitter: what each row gains in squared length, in a dimension of its own, relative to its scale squared. Where
+            that leaves an indefinite matrix it is 8 times as much, or 8 sqrt(N) times.
     """
-    rows, columns, _ = _Coordinates.apply(products, along, scale, jitter)
-    return rows, columns
+    rows, _ = _Coordinates.apply(products, scale, jitter)
+    return rows
 
 
 def scatter_of(rows: Tensor, weights: Tensor) -> Tensor:
@@ -62,23 +71,6 @@ def scatter_of(rows: Tensor, weights: Tensor) -> Tensor:
         weights: w, (N, M); constants.
     """
     return _Scatter.apply(rows, weights)
-
-
-def contrasts(roots: Tensor) -> Tensor:
-    """Return an orthonormal basis of what is orthogonal to a vector of length 1, (M,) -> (M, M - 1).
-
-    With the square roots of shares: offsets from a mean weighted by the shares, each times its root, lie in that space.
-    A determinant taken in it has no zero eigenvalue to lose its digits to. Made as the last columns of a reflection.
-    """
-    identity = torch.eye(len(roots), dtype=roots.dtype, device=roots.device)
-    normal = roots + identity[0]
-    unit = normal / torch.linalg.vector_norm(normal)
-    return torch.addr(identity, unit, unit, alpha=-2)[:, 1:]
-
-
-def on_diagonal(values: Tensor) -> Tensor:
-    """Return matrices with ``values`` (…, K) on their diagonals; ``torch.diag_embed`` would break a compiled graph."""
-    return values[..., None] * torch.eye(values.shape[-1], dtype=values.dtype, device=values.device)
 
 
 def _inverse_of(factor: Tensor) -> Tensor:
@@ -107,54 +99,76 @@ class _Inverse(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.set_materialize_grads(False)  # of what is read by a second derivative only: a matrix of zeros
         ctx.save_for_backward(output)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None]:
         (inverse,) = ctx.saved_tensors
-        return -(inverse @ gradients[0] @ inverse), None
+        return None if gradients[0] is None else -(inverse @ gradients[0] @ inverse), None
+
+
+class _Shares(torch.autograd.Function):
+    vmap = staticmethod(refuse_vmap)
+
+    @staticmethod
+    def forward(matrix: Tensor, factor: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+        # Not by the inverse, which loses half of the digits where a covariance is hardly shrunk.
+        half = torch.linalg.solve_triangular(factor, columns, upper=False)
+        solved = torch.linalg.solve_triangular(factor.mT, half, upper=True)
+        return columns * solved, solved
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(*inputs, output[1])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, Tensor]:
+        matrix, factor, columns, solved = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative needs the way from the matrix
+            solved = _Inverse.apply(matrix, factor) @ columns
+        scaled = gradients[0] * solved
+        return scaled @ solved.mT.neg(), None, 2 * scaled
 
 
 class _LogPivots(torch.autograd.Function):
     @staticmethod
-    def forward(matrix: Tensor, factor: Tensor) -> Tensor:
+    def forward(matrix: Tensor, factor: Tensor, inverse: Tensor) -> Tensor:
         return 2 * diagonal(factor).log()
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[2])
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return _Inverse.apply(*ctx.saved_tensors) * gradients[0][..., None], None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (inverse,) = ctx.saved_tensors
+        return inverse * gradients[0][..., None], None, None
 
 
 class _Coordinates(torch.autograd.Function):
     @staticmethod
-    def forward(products: Tensor, along: Tensor, scale: Tensor, jitter: float) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(products: Tensor, scale: Tensor, jitter: float) -> tuple[Tensor, Tensor]:
         divisor = scale.where(scale > 0, 1)
         identity = torch.eye(len(scale), dtype=scale.dtype, device=scale.device)
         factor = _factor_of(products / torch.outer(divisor, divisor), identity, jitter)
-        inverse = _inverse_of(factor) / divisor
-        return scale[:, None] * factor, inverse @ along, inverse
+        return scale[:, None] * factor, _inverse_of(factor) / divisor
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*output[1:])
+        ctx.save_for_backward(output[1])
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor, Tensor | None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor, None, None]:
         # Of all dZ with dZ Z^T + Z dZ^T = dG take dZ = dG Z^-T / 2: the others differ by a rotation.
-        columns, inverse = ctx.saved_tensors
-        of_rows, of_columns, of_inverse = gradients
-        half, of_along = torch.zeros_like(inverse) if of_rows is None else of_rows @ inverse, None
-        if of_columns is not None:
-            of_along = inverse.T @ of_columns
-            half = half - of_along @ (columns.T @ inverse)
+        (inverse,) = ctx.saved_tensors
+        of_rows, of_inverse = gradients
+        half = torch.zeros_like(inverse) if of_rows is None else of_rows @ inverse
         if of_inverse is not None:  # of a second derivative only
             half = half - inverse.T @ of_inverse @ inverse.T @ inverse
-        return (half + half.T) / 4, of_along, None, None
+        return (half + half.T) / 4, None, None
 
 
 class _Scatter(torch.autograd.Function):

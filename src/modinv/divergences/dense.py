@@ -1,8 +1,6 @@
-"""Gaussians with full covariance as small dense matrices: each divergence is its textbook formula there.
+"""Gaussians with full covariance: what their two forms share, and the form for N > D rows, with D x D matrices.
 
-Everything that a divergence asks depends on inner products alone. K = min(N, D) coordinates of rows and means, with the
-same inner products, stand for the D features. A covariance is K x K then, and rho I in the dimensions that no row
-reaches.
+The form for N <= D rows is in :mod:`modinv.divergences.full`.
 """
 
 from abc import abstractmethod
@@ -13,35 +11,41 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from modinv.divergences.definite import Definite, contrasts, on_diagonal, scatter_of
-from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative
+from modinv.divergences.definite import Definite, scatter_of
+from modinv.divergences.diagonal import centered_samples
+from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative, between_of, lengths_of
 from modinv.divergences.shrinkage import estimate, ridge
-from modinv.divergences.square_roots import root_trace
+from modinv.divergences.square_roots import product_nuclear_norm, root_trace
 from modinv.groups import Comparisons, both_ways, joint_weights, pairs
-from modinv.statistics import lazy
+from modinv.statistics import Statistics, lazy, on_diagonal
 
-__all__ = ["Coordinates", "DenseGaussians", "lengths_of"]
+__all__ = ["Coordinates", "DenseGaussians", "Mixture", "RowGaussians"]
 
 
 class Coordinates(NamedTuple):
-    """Rows around the means of their covariances, and the means, in a basis that holds all rows."""
+    """Rows around the means of their covariances, in a basis that holds all rows."""
 
     rows: Tensor  # (N, K)
-    means: Tensor  # (M, R, K): the part of each mean that the basis holds
-    beyond: Tensor  # (M, M, R): inner products of what it does not hold
     outside: Tensor | int  # (Q,): dimensions that no row of a comparison reaches
     floor: Tensor | None = None  # (M, Q): the least rho that keeps covariances definite; None: any
 
 
+class Mixture(NamedTuple):
+    """A mean of covariances S*."""
+
+    squares: Tensor  # (P, R): delta^T S*^-1 delta for each pair
+    log_determinant: Tensor  # (P, Q) or (1, Q): log det S*
+
+
 class DenseGaussians(Gaussians):
-    """Gaussians known by their covariances in K coordinates, at O(M K^3); a subclass knows the rows.
+    """Gaussians with full covariance; a subclass knows the rows.
 
     Attributes:
         compared: which Gaussians.
         shrinkage: alpha, or the name of an estimate of it.
         eps: relative rounding error of the products over the features.
         input_eps: that of the features.
-        mean_products: inner products of the means, (M, M, R).
+        mean_products: |mu|^2, or inner products of the means, of any shape.
     """
 
     compared: Comparisons
@@ -61,17 +65,17 @@ class DenseGaussians(Gaussians):
         """|z|^2 of each row around the mean of its covariance, (N,)."""
 
     @abstractmethod
-    def coordinates(self) -> Coordinates:
-        """Return the coordinates of rows and means."""
+    def mixture(self, shares: Tensor) -> Mixture:
+        """Return what is asked of S* = sum_m s_m S_m for shares s, (P, M), or (1, M) for all pairs."""
 
-    @override
-    def root_traces(self) -> Tensor:
+    def shrunk_root_traces(self, coordinates: Coordinates) -> Tensor:
+        """Return the root traces, (P, R), where the rows are known."""
         rho = self._rho(torch.finfo(self._traces.dtype).eps)  # nothing is inverted: the floor can be lower
-        matrices = self._shrunk(rho).unbind()
-        numbers = combinations(range(len(matrices)), 2)
-        inside = [root_trace(matrices[a], matrices[b], self.eps) for a, b in numbers]
-        shares = torch.stack(inside) if inside else matrices[0][:0]  # (P, K)
-        return self.compared.sums(shares) + self._outside * torch.mul(*pairs(rho)).sqrt()
+        rho = rho if coordinates.floor is None else rho.maximum(coordinates.floor)
+        sides = zip(both_ways(self._kept_weights.T).unbind(1), both_ways(rho).unbind(1), strict=True)  # of each pair
+        rows, outside = coordinates.rows, coordinates.outside * torch.mul(*pairs(rho)).sqrt()
+        inside = [root_trace(rows, kept, ridges.expand(-1, rows.shape[1]), self.eps) for kept, ridges in sides]
+        return self.compared.sums(torch.stack(inside)) + outside if inside else outside
 
     @override
     def squared_covariance_distances(self) -> Tensor:
@@ -84,45 +88,21 @@ class DenseGaussians(Gaussians):
         return squares + (2 * traces + self.dimension * difference) * difference
 
     @override
-    def log_determinants(self) -> Tensor:
-        return self._log_determinants
-
-    @override
-    def relative(self) -> Relative:
-        mine, rho = both_ways(self._regular), both_ways(self._ridge)  # (2, P, K, K), (2, P, Q)
-        inverse, other = both_ways(self._definite.inverse).flip(0), rho.flip(0)
-        inside = self.compared.sums((mine * inverse).sum(-1) - 1)
-        return Relative(self._mahalanobis(inverse, other), inside + self._outside * (rho / other - 1))
-
-    @override
     def midpoints(self) -> Midpoint:
-        matrix, rho, ends = (
-            torch.add(*pairs(part)) / 2 for part in (self._regular, self._ridge, self._log_determinants)
-        )  # (P, K, K), (P, Q)
-        middle = Definite(matrix)
-        return Midpoint(self._mahalanobis(middle.inverse, rho), self._log_determinant(middle, rho) - ends)
+        identity = torch.eye(len(self._traces), dtype=self._traces.dtype, device=self._traces.device)
+        shares = torch.add(*pairs(identity)) / 2  # (P, M)
+        middle = self.mixture(shares)
+        return Midpoint(middle.squares, middle.log_determinant - shares @ self.log_determinants())
+
+    @override
+    def pooled(self, weights: Tensor, shares: Tensor) -> Pooled:
+        middle = self.mixture(shares[None])
+        between = between_of(middle.squares, weights, shares)
+        return Pooled(between, middle.log_determinant[0] - shares @ self.log_determinants())
 
     @override
     def joint_weights(self) -> tuple[Tensor, Tensor]:
         return joint_weights(self.compared)
-
-    @override
-    def pooled(self, weights: Tensor, shares: Tensor) -> Pooled:
-        middle = Definite((shares[:, None, None] * self._regular).sum(0))  # (K, K)
-        rho = shares @ self._ridge  # (Q,)
-        roots = shares.sqrt()
-        coefficients = roots[:, None] * contrasts(roots)  # (M, M - 1): means to the offsets that are left
-        offsets = torch.einsum("mrk,mp->rpk", self._coordinates.means, coefficients)
-        beyond = torch.einsum("mnr,mp,nq->rpq", self._coordinates.beyond, coefficients, coefficients)
-        inner = offsets @ middle.inverse @ offsets.mT + beyond / rho[:, None, None]  # (R, M - 1, M - 1)
-        # A comparison that does not count may have no spread at all, and its determinant no digit.
-        inner = inner.where((weights > 0)[:, None, None], 0)
-        if inner.shape[1] == 1:
-            between = inner[:, 0, 0].log1p()  # (R,)
-        else:
-            identity = torch.eye(inner.shape[1], dtype=inner.dtype, device=inner.device)
-            between = torch.linalg.slogdet(identity + inner).logabsdet
-        return Pooled(between, self._log_determinant(middle, rho) - shares @ self._log_determinants)
 
     @lazy
     def _traces(self) -> Tensor:
@@ -130,61 +110,88 @@ class DenseGaussians(Gaussians):
 
     @lazy
     def _alpha(self) -> Tensor | float:
-        return self._intensity(self.shrinkage) if isinstance(self.shrinkage, str) else self.shrinkage
+        if not isinstance(self.shrinkage, str):
+            return self.shrinkage
+        squares, rows = lengths_of(self.square_products.detach()), self.squared_rows.detach()
+        return estimate(self.shrinkage, self.compared, squares, rows, self._traces.detach(), self.dimension)
 
     @lazy
-    def _coordinates(self) -> Coordinates:
-        return self.coordinates()
-
-    @property
-    def _outside(self) -> Tensor | int:
-        return self._coordinates.outside  # (Q,)
+    def _kept_weights(self) -> Tensor:
+        """What row i counts in a covariance after shrinkage, beside what is added to the diagonal, (N, M)."""
+        kept = 1 - self._alpha  # where it is a tensor (M, Q), row i is of comparison i or there is one
+        return self.compared.weights * (kept.T if isinstance(kept, Tensor) else kept)
 
     @lazy
     def _ridge(self) -> Tensor:
         return self._rho(self.input_eps)  # (M, Q): rho of what is to be inverted
 
+    def _rho(self, eps: float) -> Tensor:
+        return ridge(self._traces, self.mean_products.abs(), self._alpha, eps, self.dimension)  # (M, Q)
+
+
+class RowGaussians(DenseGaussians):
+    """Gaussians known by their rows, at O(N D^2 + M D^3); all comparisons share their covariances."""
+
+    def __init__(self, statistics: Statistics, compared: Comparisons, shrinkage: float | str) -> None:
+        self.compared, self.shrinkage = compared, shrinkage
+        self.dimension = statistics.features.shape[1]
+        self.eps, self.input_eps = statistics.eps, statistics.input_eps
+        self._rows, self._means = centered_samples(statistics, compared)
+        self.mean_products = self._means.square().sum(-1)
+
+    @override
+    def squared_mean_distances(self) -> Tensor:
+        return self._offsets.square().sum(-1)
+
+    @override
+    def traces(self) -> Tensor:
+        return self.compared.weights.T @ self.squared_rows[:, None]
+
+    @override
+    def root_traces(self) -> Tensor:
+        if self.shrinkage != 0:
+            return self.shrunk_root_traces(Coordinates(self._rows, 0))
+        scaled = self.compared.weights.sqrt().to(self._rows).T[:, :, None] * self._rows  # (M, N, D)
+        norms = [product_nuclear_norm(scaled[a], scaled[b]) for a, b in combinations(range(len(scaled)), 2)]
+        return torch.stack(norms)[:, None].to(self._means) if norms else self._means[:0, :, 0]
+
+    @override
+    def log_determinants(self) -> Tensor:
+        return self._definite.log_pivots.sum(-1, keepdim=True)  # (M, 1)
+
+    @override
+    def relative(self) -> Relative:
+        mine, inverse = both_ways(self._regular), both_ways(self._definite.inverse).flip(0)  # (2, P, D, D)
+        return Relative(self._mahalanobis(inverse), (mine * inverse).sum((-2, -1))[:, :, None] - self.dimension)
+
+    @override
+    def mixture(self, shares: Tensor) -> Mixture:
+        middle = Definite(torch.einsum("pm,mkl->pkl", shares, self._regular))  # (P, D, D) or (1, D, D)
+        return Mixture(self._mahalanobis(middle.inverse), middle.log_pivots.sum(-1, keepdim=True))
+
+    @lazy
+    def squared_rows(self) -> Tensor:
+        """|z|^2 of each row, (N,)."""
+        return self._rows.square().sum(1).to(self._means)
+
+    @lazy
+    def square_products(self) -> Tensor:
+        """tr Sigma_a Sigma_b of all modalities, (M, M, Q)."""
+        covariances = scatter_of(self._rows, self.compared.weights.to(self._rows)).flatten(1)  # (M, D^2)
+        return (covariances @ covariances.T)[:, :, None].to(self._means)
+
+    @lazy
+    def _offsets(self) -> Tensor:
+        return torch.sub(*pairs(self._means))  # (P, R, D)
+
     @lazy
     def _regular(self) -> Tensor:
-        return self._shrunk(self._ridge)  # (M, K, K): S, definite enough to be inverted
+        covariances = scatter_of(self._rows, self._kept_weights.to(self._rows)).to(self._means)
+        return covariances + on_diagonal(self._ridge.expand(-1, self.dimension))  # (M, D, D): S, definite
 
     @lazy
     def _definite(self) -> Definite:
         return Definite(self._regular)
 
-    @lazy
-    def _log_determinants(self) -> Tensor:
-        return self._log_determinant(self._definite, self._ridge)  # (M, Q)
-
-    def _rho(self, eps: float) -> Tensor:
-        rho = ridge(self._traces, self.mean_products.abs(), self._alpha, eps, self.dimension)  # (M, Q)
-        return rho if self._coordinates.floor is None else rho.maximum(self._coordinates.floor)
-
-    def _shrunk(self, rho: Tensor) -> Tensor:
-        rows = self._coordinates.rows  # (N, K)
-        covariances = scatter_of(rows, self.compared.weights.to(rows)).to(rho)  # (M, K, K)
-        added = on_diagonal(rho.expand(-1, covariances.shape[-1]))
-        if isinstance(self._alpha, Tensor):
-            return added + (1 - self._alpha)[:, :, None] * covariances
-        return torch.add(added, covariances, alpha=1 - self._alpha)
-
-    def _log_determinant(self, matrix: Definite, rho: Tensor) -> Tensor:
-        return self.compared.sums(matrix.log_pivots) + self._outside * rho.log()
-
-    def _mahalanobis(self, inverse: Tensor, rho: Tensor) -> Tensor:
-        offsets = torch.sub(*pairs(self._coordinates.means))  # (P, R, K)
-        return ((offsets @ inverse) * offsets).sum(-1) + self.compared.pair_lengths(self._coordinates.beyond) / rho
-
-    def _intensity(self, name: str) -> Tensor:
-        members = self.compared.weights.sign().T  # (M, N): a covariance of one row has no samples
-        counts = self.compared.sums(members).clamp(min=1)  # (M, Q)
-        ratio = self.compared.degrees / counts  # from the denominator of the covariance to n
-        squares = lengths_of(self.square_products.detach()) * ratio.square()
-        fourths = self.compared.sums(members * self.squared_rows.detach().square()) / counts.square()
-        return estimate(name, squares, fourths, self._traces.detach() * ratio, counts, self.dimension)
-
-
-def lengths_of(products: Tensor) -> Tensor:
-    """Return |v_a|^2 from the inner products of vectors, (M, M, R) -> (M, R)."""
-    identity = torch.eye(len(products), dtype=products.dtype, device=products.device)
-    return (products * identity[:, :, None]).sum(1)
+    def _mahalanobis(self, inverse: Tensor) -> Tensor:
+        return ((self._offsets @ inverse) * self._offsets).sum(-1)

@@ -4,13 +4,12 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from modinv.divergences.full import centered_samples
 from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative
 from modinv.divergences.shrinkage import ridge
 from modinv.groups import Comparisons, both_ways, joint_weights, pairs
 from modinv.statistics import Statistics, lazy, safe_sqrt
 
-__all__ = ["DiagonalGaussians", "diagonal_gaussians"]
+__all__ = ["DiagonalGaussians", "centered_samples", "diagonal_gaussians"]
 
 
 class DiagonalGaussians(Gaussians):
@@ -128,3 +127,14 @@ def diagonal_gaussians(
     if isotropic:
         variances = variances.mean(2, keepdim=True)
     return DiagonalGaussians(means, variances, shrinkage, eps=statistics.input_eps, compared=compared)
+
+
+def centered_samples(statistics: Statistics, compared: Comparisons) -> tuple[Tensor, Tensor]:
+    """Return the rows around the means of their covariances (N, D), and all means (M, R, D) in the full type."""
+    rows, means = statistics.centered  # (N, D), (M, D)
+    means = means[:, None].to(statistics.dtype)
+    if compared.averaging is None:
+        return rows, means
+    sums = compared.averaging.flatten(1).to(rows.dtype).T @ rows  # (M R, D)
+    means = means + sums.view(*compared.averaging.shape[1:], -1).to(statistics.dtype)
+    return compared.around(rows), means

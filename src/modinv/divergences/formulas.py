@@ -5,7 +5,7 @@ comparison. :func:`modinv.groups.average` weighs them.
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 
@@ -15,7 +15,9 @@ from modinv.groups import pairs
 
 __all__ = [
     "DIVERGENCES",
+    "Covariance",
     "Divergence",
+    "DivergenceName",
     "bhattacharyya",
     "jeffreys",
     "jensen_shannon",
@@ -23,6 +25,9 @@ __all__ = [
     "moments",
     "wasserstein",
 ]
+
+DivergenceName: TypeAlias = Literal["wasserstein", "kl", "jeffreys", "bhattacharyya", "jensen_shannon", "moments"]
+Covariance: TypeAlias = Literal["full", "diagonal", "isotropic"]
 
 
 def wasserstein(gaussians: Gaussians) -> Parts:
@@ -82,9 +87,9 @@ def moments(gaussians: Gaussians) -> Parts:
 def jensen_shannon(gaussians: Gaussians) -> Parts:
     """Return the moment-matched Jensen-Shannon divergence of all modalities at once, sum_m w_m KL(p_m || pooled), ().
 
-    With w_m = 1 / M and the pooled covariance S = sum_m w_m (S_m + (mu_m - mu) (mu_m - mu)^T) this is
-    (1/2) [log det S - sum_m w_m log det S_m]; its mean part is what the means add to S. There are no pairs, so the
-    comparisons are weighed here.
+    This is (1/2) [log det S - sum_m w_m log det S_m], with w_m = 1 / M and the pooled covariance
+    S = sum_m w_m (S_m + (mu_m - mu) (mu_m - mu)^T). The mean part is what the means add to S. There are no pairs, so
+    the comparisons are weighed here.
 
     Reference: the pooled Gaussian in place of the mixture is our choice; Lin, "Divergence measures based on the Shannon
     entropy", 1991, has the mixture.
@@ -102,7 +107,7 @@ class Divergence(NamedTuple):
     bias: Mapping[str, Bias] = {}  # by form of covariance: what sampling adds to it on the average
 
 
-DIVERGENCES: Mapping[str, Divergence] = {
+DIVERGENCES: Mapping[DivergenceName, Divergence] = {
     "wasserstein": Divergence(wasserstein, inverts=False, bias=WASSERSTEIN),
     "kl": Divergence(kl, inverts=True, bias=KL),
     "jeffreys": Divergence(jeffreys, inverts=True, bias=JEFFREYS),

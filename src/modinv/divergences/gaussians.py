@@ -1,16 +1,19 @@
 """What a divergence asks of the Gaussians that it compares, whatever form their covariances have.
 
-There are M modalities in R comparisons, and P = M (M - 1) / 2 pairs (a, b) of modalities, a < b. Answers are tensors
-(M, R) or (P, R), one number for each Gaussian or pair and comparison; where all comparisons share their covariances, R
-may be 1. S is a covariance after shrinkage, S = (1 - alpha) Sigma + alpha (tr Sigma / D) I.
+There are M modalities in R comparisons. They make P = M (M - 1) / 2 pairs (a, b) of modalities, a < b. An answer is a
+tensor (M, R) or (P, R): a number for each Gaussian, or each pair, in each comparison. Where all comparisons share their
+covariances, R may be 1. S is a covariance after shrinkage, S = (1 - alpha) Sigma + alpha (tr Sigma / D) I.
 """
 
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
-__all__ = ["Gaussians", "Midpoint", "Parts", "Pooled", "Relative"]
+from modinv.groups import pairs
+
+__all__ = ["Gaussians", "Midpoint", "Parts", "Pooled", "Relative", "between_of", "lengths_of"]
 
 
 class Parts(NamedTuple):
@@ -86,3 +89,40 @@ class Gaussians(ABC):
             weights: of the comparisons, (R,); one of weight zero may have any value.
             shares: of the modalities in the pooled Gaussian, (M,), of sum 1.
         """
+
+
+def between_of(squares: Tensor, weights: Tensor, shares: Tensor) -> Tensor:
+    """Return log det(S* + S_means) - log det S*, (R,), S_means = sum_m s_m (mu_m - mu) (mu_m - mu)^T.
+
+    Args:
+        squares: delta^T S*^-1 delta for each pair, (P, R).
+        weights: of the comparisons, (R,).
+        shares: s, (M,).
+    """
+    if len(shares) == 2:  # S_means is of rank one; rounding may leave less than 0
+        return (shares.prod() * squares[0]).clamp(min=0).log1p()
+    roots = shares.sqrt()
+    a, b = pairs(roots[:, None] * _contrasts(roots))  # (P, M - 1): means to the offsets that are left
+    products = -torch.einsum("pr,pi,pj->rij", squares, a, b)
+    # A comparison that does not count may have no spread at all, and its determinant no digit.
+    products = (products + products.mT).where((weights > 0)[:, None, None], 0) / 2
+    identity = torch.eye(products.shape[1], dtype=products.dtype, device=products.device)
+    return torch.linalg.slogdet(identity + products).logabsdet
+
+
+def lengths_of(products: Tensor) -> Tensor:
+    """Return |v_a|^2 from the inner products of vectors, (M, M, R) -> (M, R)."""
+    identity = torch.eye(len(products), dtype=products.dtype, device=products.device)
+    return (products * identity[:, :, None]).sum(1)
+
+
+def _contrasts(roots: Tensor) -> Tensor:
+    """Return an orthonormal basis of what is orthogonal to a vector of length 1, (M,) -> (M, M - 1).
+
+    Take square roots of shares. Offsets from the mean weighted by the shares, each times its root, lie in that space. A
+    determinant taken there has no zero eigenvalue that costs digits. The basis is the last columns of a reflection.
+    """
+    identity = torch.eye(len(roots), dtype=roots.dtype, device=roots.device)
+    normal = roots + identity[0]
+    unit = normal / torch.linalg.vector_norm(normal)
+    return torch.addr(identity, unit, unit, alpha=-2)[:, 1:]

@@ -1,12 +1,14 @@
 """How strongly a covariance is drawn to a multiple of the identity, from its samples' Gram matrix alone.
 
-Both estimates minimise the expected squared Frobenius error, and need of the covariance C = X^T X / n only what the
-Gram matrix G = X X^T / n holds: tr C = tr G and |C|_F = |G|_F. They are not differentiated.
+Both estimates minimise the expected squared Frobenius error. Of the covariance C = X^T X / n they need the trace and
+the norm. The Gram matrix G = X X^T / n has the same: tr C = tr G and |C|_F = |G|_F. They are not differentiated.
 """
 
 from collections.abc import Callable, Mapping
 
 from torch import Tensor
+
+from modinv.groups import Comparisons
 
 __all__ = ["INTENSITIES", "LEAST_SHRINKAGE", "estimate", "ledoit_wolf", "oas", "ridge"]
 
@@ -52,9 +54,27 @@ INTENSITIES: Mapping[str, Callable[[Tensor, Tensor, Tensor, Tensor, int], Tensor
 }
 
 
-def estimate(name: str, squares: Tensor, fourths: Tensor, trace: Tensor, count: Tensor, dimension: int) -> Tensor:
-    """Return one of :data:`INTENSITIES`, at least :data:`LEAST_SHRINKAGE`: of two samples the estimate is always 0."""
-    return INTENSITIES[name](squares, fourths, trace, count, dimension).clamp(min=LEAST_SHRINKAGE)
+def estimate(
+    name: str, compared: Comparisons, squares: Tensor, squared_rows: Tensor, traces: Tensor, dimension: int
+) -> Tensor:
+    """Return one of :data:`INTENSITIES` for each covariance, (M, Q), at least :data:`LEAST_SHRINKAGE`.
+
+    Of two samples the estimate of Ledoit and Wolf is always 0.
+
+    Args:
+        name: of the estimate.
+        compared: which Gaussians.
+        squares: |Sigma|_F^2 of each, (M, Q).
+        squared_rows: |z|^2 of each row around the mean of its covariance, (N,).
+        traces: tr Sigma, (M, Q).
+        dimension: D.
+    """
+    members = compared.weights.sign().T  # (M, N): a covariance of one row has no samples
+    counts = compared.sums(members).clamp(min=1)  # (M, Q)
+    ratio = compared.degrees / counts  # from the denominator of the covariance to n
+    fourths = compared.sums(members * squared_rows.square()) / counts.square()
+    values = INTENSITIES[name](squares * ratio.square(), fourths, traces * ratio, counts, dimension)
+    return values.clamp(min=LEAST_SHRINKAGE)
 
 
 def ridge(traces: Tensor, squared_means: Tensor, alpha: Tensor | float, eps: float, dimension: int) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from modinv._checks import refuse_vmap
+from modinv.statistics import diagonal, on_diagonal
 
 __all__ = ["QUINTICS", "iterated_polar_factor", "nuclear_norm", "polar_factor", "product_nuclear_norm", "root_trace"]
 
@@ -56,28 +57,29 @@ def product_nuclear_norm(left: Tensor, right: Tensor) -> Tensor:
     return value
 
 
-def root_trace(first: Tensor, second: Tensor, eps: float = 0.0) -> Tensor:
-    """Return what each dimension contributes to tr (A^(1/2) B A^(1/2))^(1/2), (K,), for definite A and B.
+def root_trace(rows: Tensor, weights: Tensor, ridges: Tensor, eps: float = 0.0) -> Tensor:
+    """Return what each dimension contributes to tr (A^(1/2) B A^(1/2))^(1/2), (K,), for A and B of the same rows.
 
-    With Cholesky factors A = L L^T, B = M M^T and the polar factor P of L^T M, the derivatives are T / 2 and
-    T^-1 / 2 with T = M P^T L^-1, the map that takes the Gaussian of A to that of B. The dimensions of one block must
-    receive the same gradient. A second derivative raises.
+    Let A = L L^T and B = M M^T be Cholesky factors, and P the polar factor of L^T M. The map that takes the Gaussian of
+    A to that of B is T = M P^T L^-1. The derivatives by A and B are T / 2 and T^-1 / 2. The dimensions of one block
+    must receive the same gradient. A second derivative raises.
 
     Args:
-        first: A, symmetric positive definite (K, K).
-        second: B, likewise.
-        eps: relative rounding error of what A and B were made of.
+        rows: z, (N, K).
+        weights: w of A, then of B: each is sum_i w_i z_i z_i^T plus its ridge, (2, N); constants.
+        ridges: what is added to the diagonals of A and B, (2, K).
+        eps: relative rounding error of the rows.
     """
-    shares, *_ = _RootTrace.apply(first, second, eps)
+    shares, *_ = _RootTrace.apply(rows, weights, ridges, eps)
     return shares
 
 
 def polar_factor(matrix: Tensor, eps: float = 0.0) -> tuple[Tensor, Tensor]:
     """Return each row's share of the nuclear norm (n,), and the polar factor over what is no rounding error (n, k).
 
-    On the CPU by a singular value decomposition, or, where the entries have no more digits than ``eps``, by eigenvalues
-    of the smaller Gram matrix in half of the time. Both would make the CPU wait for an accelerator, which takes
-    products alone: :func:`iterated_polar_factor`.
+    The CPU takes a singular value decomposition. Where the entries have no more digits than ``eps``, eigenvalues of the
+    smaller Gram matrix do in half of the time. Both would make the CPU wait for an accelerator, which takes products
+    alone: :func:`iterated_polar_factor`.
     """
     if matrix.device.type != "cpu":
         polar = iterated_polar_factor(matrix)
@@ -170,21 +172,23 @@ class _RootTrace(torch.autograd.Function):
     vmap = staticmethod(refuse_vmap)
 
     @staticmethod
-    def forward(first: Tensor, second: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-        left, right = (torch.linalg.cholesky_ex(matrix).L for matrix in (first, second))
+    def forward(rows: Tensor, weights: Tensor, ridges: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+        weighted = weights.to(rows)[:, :, None] * rows  # (2, N, K)
+        left, right = torch.linalg.cholesky_ex((rows.T @ weighted).to(ridges) + on_diagonal(ridges)).L.unbind()
         shares, polar = polar_factor(left.T @ right, eps)
         there = torch.linalg.solve_triangular(left, right @ polar.T, upper=False, left=False)  # T = M P^T L^-1
         back = torch.linalg.solve_triangular(right, left @ polar, upper=False, left=False)  # T^-1 = L P M^-1
-        return shares, (there + there.T) / 4, (back + back.T) / 4
+        maps = torch.stack([there, back])
+        maps = maps + maps.mT  # four times the derivatives
+        return shares, (weighted @ maps.to(rows)).sum(0) / 2, diagonal(maps) / 4
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: tuple[Tensor, ...]) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         ctx.mark_non_differentiable(*output[1:])
-        ctx.save_for_backward(*output[1:], *inputs[:2])
+        ctx.save_for_backward(*output[1:], inputs[0], inputs[2])
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        there, back, first, second = ctx.saved_tensors
-        weights = gradients[0][:, None]
-        of_first = _ScaleOnce.apply(weights, there, first, second)
-        return of_first, _ScaleOnce.apply(weights, back, first, second), None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, Tensor, None]:
+        of_rows, of_ridges, rows, ridges = ctx.saved_tensors
+        scaled = _ScaleOnce.apply(gradients[0].to(rows), of_rows, rows, ridges)
+        return scaled, None, _ScaleOnce.apply(gradients[0], of_ridges, rows, ridges), None

@@ -13,14 +13,13 @@ from typing_extensions import override
 
 from modinv import divergences
 from modinv._checks import check_choice, check_count, check_number
+from modinv.divergences import Covariance, DivergenceName
 from modinv.groups import LEVELS, average, comparisons_of
 from modinv.losses.loss import Loss
 from modinv.statistics import Statistics
 
 __all__ = ["GaussianDistributionConsistencyLoss", "GaussianTerms"]
 
-Divergence = Literal["wasserstein", "kl", "jeffreys", "bhattacharyya", "jensen_shannon", "moments"]
-Covariance = Literal["full", "diagonal", "isotropic"]
 Level = Literal["modality", "identity", "within"]
 Shrinkage = float | Literal["oas", "ledoit_wolf"]
 
@@ -79,7 +78,7 @@ class GaussianDistributionConsistencyLoss(Loss):
     def __init__(
         self,
         *,
-        divergence: Divergence = "wasserstein",
+        divergence: DivergenceName = "wasserstein",
         covariance: Covariance = "full",
         level: Level = "modality",
         shrinkage: Shrinkage = 0.0,
@@ -88,7 +87,8 @@ class GaussianDistributionConsistencyLoss(Loss):
         num_modalities: int | None = None,
     ) -> None:
         super().__init__(num_modalities=num_modalities)
-        self.divergence = check_choice("divergence", divergence, tuple(divergences.DIVERGENCES))
+        check_choice("divergence", divergence, tuple(divergences.DIVERGENCES))
+        self.divergence = divergence
         self.covariance = check_choice("covariance", covariance, ("full", "diagonal", "isotropic"))
         self.level = check_choice("level", level, LEVELS)
         self.needs = "modalities" if level == "modality" else "identities"
@@ -145,7 +145,7 @@ class GaussianDistributionConsistencyLoss(Loss):
         )
 
 
-def _check_shrinkage(shrinkage: Shrinkage, divergence: str, covariance: str) -> Shrinkage:
+def _check_shrinkage(shrinkage: Shrinkage, divergence: DivergenceName, covariance: str) -> Shrinkage:
     if isinstance(shrinkage, str):
         check_choice("shrinkage", shrinkage, tuple(divergences.INTENSITIES))
         if covariance != "full":
@@ -157,7 +157,7 @@ def _check_shrinkage(shrinkage: Shrinkage, divergence: str, covariance: str) -> 
     return check_number(f"shrinkage of divergence {divergence!r}", shrinkage, least=_least(divergence), most=1)
 
 
-def _check_debiased(debiased: bool, divergence: str, covariance: str, shrinkage: Shrinkage) -> bool:
+def _check_debiased(debiased: bool, divergence: DivergenceName, covariance: str, shrinkage: Shrinkage) -> bool:
     if not isinstance(debiased, bool):
         raise TypeError(f"debiased must be True or False, got {debiased!r}")
     if not debiased:
@@ -177,5 +177,5 @@ def _check_debiased(debiased: bool, divergence: str, covariance: str, shrinkage:
     return True
 
 
-def _least(divergence: str) -> float:
+def _least(divergence: DivergenceName) -> float:
     return divergences.LEAST_SHRINKAGE if divergences.DIVERGENCES[divergence].inverts else 0.0

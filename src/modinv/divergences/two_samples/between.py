@@ -1,18 +1,18 @@
 """Two sample sets, or two means and covariances, to one divergence: for comparing features outside of a training loop.
 
-Each side becomes a mean and a factor of its covariance, S = F^T F + rho I. Where both factors together have at most D
-rows, an orthonormal basis of those rows and of the difference of the means takes everything to N + 1 coordinates; in
-the other dimensions the covariances are rho I and the means agree.
+Each side becomes a mean and a factor of its covariance, S = F^T F + rho I. Let both factors together have N <= D rows.
+An orthonormal basis of these rows and of the difference of the means takes everything to N + 1 coordinates. In the
+other dimensions the covariances are rho I and the means agree.
 """
 
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from modinv._checks import check_choice, check_number
 from modinv.divergences.diagonal import DiagonalGaussians
-from modinv.divergences.formulas import DIVERGENCES
+from modinv.divergences.formulas import DIVERGENCES, Covariance, DivergenceName
 from modinv.divergences.gaussians import Gaussians
 from modinv.divergences.two_samples.factors import FactorGaussians, singular
 from modinv.divergences.two_samples.sample_moments import Moments
@@ -20,22 +20,19 @@ from modinv.divergences.two_samples.sides import Side, Variances, check_side, si
 
 __all__ = ["divergence_between"]
 
-Divergence: TypeAlias = Literal["wasserstein", "kl", "jeffreys", "bhattacharyya", "jensen_shannon", "moments"]
-Covariance: TypeAlias = Literal["full", "diagonal", "isotropic"]
-
 
 def divergence_between(
     first: Moments | Tensor,
     second: Moments | Tensor,
     *,
-    divergence: Divergence = "wasserstein",
+    divergence: DivergenceName = "wasserstein",
     covariance: Covariance = "full",
     shrinkage: float = 0.0,
 ) -> Tensor:
     """Return the divergence between two Gaussians, in float64.
 
     This is the plain divergence, *not* divided by D as the losses are. ``"wasserstein"`` is the Fréchet distance of FID
-    code, without its 1e-6 on the diagonal and its root of a matrix product, which loses half of the digits.
+    code, without its 1e-6 on the diagonal. FID code takes the root of a matrix product, which loses half of the digits.
 
     Cost with full covariance: O(D N^2) for samples with N = n_first + n_second <= D, where nothing of size D x D is
     made; beyond that O(n D^2 + D^3) in little memory, see :func:`moments_of`. O(n D) for the other covariances.

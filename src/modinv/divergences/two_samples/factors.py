@@ -1,6 +1,6 @@
 """Two Gaussians known by factors of their covariances: singular ones keep all their digits.
 
-With S_a = F_a^T F_a for the first Gaussian, S_b for the second, and triangles R of the factors (F = Q R, R^T R = S):
+Write S_a = F_a^T F_a for the first Gaussian and S_b for the second. F = Q R has the triangle R, with R^T R = S. Then
 
     tr (S_a^(1/2) S_b S_a^(1/2))^(1/2) = |F_a F_b^T|_*, the nuclear norm
     tr S_b^-1 S_a                      = |R_a R_b^-1|_F^2

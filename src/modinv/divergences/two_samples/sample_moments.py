@@ -6,7 +6,7 @@ mean, joins the n rows before it by one QR decomposition,
     R <- triangle of [R; Z + sqrt(n / (n + k)) 1 delta^T],    delta = mean of the chunk - mean of the rows before,
 
 the pairwise update of Chan, Golub and LeVeque ("Algorithms for computing the sample variance", 1983, eq. 2.1) for
-factors: as the rows of Z sum to zero, what is added to each of them adds n k / (n + k) delta delta^T to the scatter.
+factors. The rows of Z sum to zero. What is added to each of them adds n k / (n + k) delta delta^T to the scatter.
 The singular values of R are standard deviations, right to eps of the largest one; from the eigenvalues of the
 covariance the same deviations would be right to sqrt(eps) only.
 """
@@ -38,8 +38,8 @@ class Moments(NamedTuple):
 def moments_of(samples: Rows | Iterable[Rows], *, chunk_rows: int = 4096) -> Moments:
     """Return the mean and the covariance of samples in float64, reading a chunk at a time.
 
-    Costs about 2 n D^2 operations (1 + D / chunk_rows), and memory for one chunk in float64 and a few (D, D) matrices,
-    whatever n is. Not differentiable. One row has the covariance zero.
+    Costs about 2 n D^2 (1 + D / chunk_rows) operations. Memory does not grow with n: it is one chunk in float64 and a
+    few (D, D) matrices. Not differentiable. One row has the covariance zero.
 
     Args:
         samples: (n, D), a tensor or an array (also a memory-mapped one), of any floating type; or an iterable of such
