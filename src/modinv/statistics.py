@@ -154,6 +154,19 @@ class Statistics:
         around = identity - self.cell_averaging
         return diagonal(around @ self.row_gram @ around.T).clamp(min=0)
 
+    @lazy
+    def directions(self) -> "Statistics":
+        """The statistics of the rows scaled to length one; a row of zeros stays one and receives no gradient."""
+        largest = self.features.detach().abs().amax(1, keepdim=True)  # no square overflows, none is lost
+        rows = self.features / largest.masked_fill(largest == 0, 1)
+        lengths = safe_sqrt(rows.square().sum(1, keepdim=True))
+        return self._of(rows / lengths.masked_fill(lengths == 0, torch.inf))
+
+    @lazy
+    def cosine_distances(self) -> Tensor:
+        """One minus the cosine of the angle between all rows, (N, N)."""
+        return squared_distances(self.directions.row_gram) / 2  # of directions around any shift
+
     def with_fixed(self, modality: int) -> "Statistics":
         """Return the statistics of the same batch in which one modality's rows receive no gradient."""
         fixed = (self.modalities == modality)[:, None]

@@ -60,10 +60,28 @@ METRIC: dict[str, modinv.losses.Loss] = {
     "weighted regularized triplet": modinv.WeightedRegularizedTripletLoss(),
     "intra-modality": modinv.IntraModalityLoss(margin=2.0),
 }
+TRIPLETS: dict[str, modinv.losses.Loss] = {
+    "batch-hard triplet": modinv.BatchHardTripletLoss(margin=2.0),
+    "batch-hard triplet intra": modinv.BatchHardTripletLoss(margin=None, pairs="intra"),
+    "batch-hard triplet cross": modinv.BatchHardTripletLoss(margin=2.0, pairs="cross"),
+    "batch-hard triplet four-way": modinv.BatchHardTripletLoss(margin=2.0, pairs="four_way"),
+    "weighted regularized triplet published": modinv.WeightedRegularizedTripletLoss(weights="published"),
+    "weighted regularized triplet squared": modinv.WeightedRegularizedTripletLoss(squared=True, gamma=0.1),
+    "modality-shared enhancement": modinv.ModalitySharedEnhancementLoss(),
+    "modality-shared enhancement cosine": modinv.ModalitySharedEnhancementLoss(distance="cosine"),
+    "discriminative center": modinv.DiscriminativeCenterLoss(),
+    "cross-modality ranked list": modinv.CrossModalityRankedListLoss(),
+    "cross-modality ranked list unscaled": modinv.CrossModalityRankedListLoss(
+        alpha_intra=9.0, margin_intra=3.0, alpha_cross=12.0, margin_cross=6.0, normalized=False
+    ),
+}
+# They read angles at the origin.
+ANGULAR = {"modality-shared enhancement cosine", "cross-modality ranked list"}
 LOSSES: dict[str, nn.Module] = {
     **GAUSSIANS,
     **ESTIMATED,
     **METRIC,
+    **TRIPLETS,
     "weighted losses": modinv.WeightedLosses(
         {
             "gaussian": (0.5, modinv.GaussianDistributionConsistencyLoss()),
