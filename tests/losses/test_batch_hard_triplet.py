@@ -85,8 +85,8 @@ def test_value_by_hand(pairs: str, gaps: list[int | None]) -> None:
 
 
 def test_four_way_mean_is_over_pairs_of_modalities_and_not_over_anchors() -> None:
-    visible, infrared, both = [0, 1, 3], [2, 4, 5], [INTRA, CROSS]
-    lists = [hand_hinges([gaps[i] for i in rows]) for rows in (visible, infrared) for gaps in both]
+    visible, infrared = [0, 1, 3], [2, 4, 5]
+    lists = [hand_hinges([gaps[i] for i in rows]) for rows in (visible, infrared) for gaps in (INTRA, CROSS)]
     assert [len(part) for part in lists] == [2, 3, 2, 3]
     assert by_hand("four_way") == pytest.approx(sum(sum(part) / len(part) for part in lists) / 4)
     assert by_hand("four_way", reduction="sum") == pytest.approx(sum(map(sum, lists)))
