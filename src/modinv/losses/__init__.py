@@ -1,8 +1,25 @@
 """The catalogue of losses: one published loss per file, first the function of the statistics, then its module."""
 
+from modinv.losses.center_cluster import CenterClusterLoss, CenterClusterTerms, center_cluster
+from modinv.losses.center_guided_pair_mining import (
+    CenterGuidedPairMiningLoss,
+    CenterGuidedPairMiningTerms,
+    center_guided_pair_mining,
+)
 from modinv.losses.composition import WeightedLosses
 from modinv.losses.cross_batch_memory import CrossBatchMemory
 from modinv.losses.gaussian_distribution_consistency import GaussianDistributionConsistencyLoss, GaussianTerms
+from modinv.losses.hetero_center import HeteroCenterLoss, HeteroCenterTerms, hetero_center
+from modinv.losses.hetero_center_contrast import (
+    HeteroCenterContrastLoss,
+    HeteroCenterContrastTerms,
+    hetero_center_contrast,
+)
+from modinv.losses.hetero_center_divergence import (
+    HeteroCenterDivergenceLoss,
+    HeteroCenterDivergenceTerms,
+    hetero_center_divergence,
+)
 from modinv.losses.hetero_center_triplet import (
     HeteroCenterTripletLoss,
     HeteroCenterTripletTerms,
@@ -10,6 +27,11 @@ from modinv.losses.hetero_center_triplet import (
 )
 from modinv.losses.intra_modality import IntraModalityLoss, IntraModalityTerms, intra_modality
 from modinv.losses.loss import Loss
+from modinv.losses.quadruple_center_triplet import (
+    QuadrupleCenterTripletLoss,
+    QuadrupleCenterTripletTerms,
+    quadruple_center_triplet,
+)
 from modinv.losses.weighted_regularized_triplet import (
     WeightedRegularizedTripletLoss,
     WeightedRegularizedTripletTerms,
@@ -17,18 +39,36 @@ from modinv.losses.weighted_regularized_triplet import (
 )
 
 __all__ = [
+    "CenterClusterLoss",
+    "CenterClusterTerms",
+    "CenterGuidedPairMiningLoss",
+    "CenterGuidedPairMiningTerms",
     "CrossBatchMemory",
     "GaussianDistributionConsistencyLoss",
     "GaussianTerms",
+    "HeteroCenterContrastLoss",
+    "HeteroCenterContrastTerms",
+    "HeteroCenterDivergenceLoss",
+    "HeteroCenterDivergenceTerms",
+    "HeteroCenterLoss",
+    "HeteroCenterTerms",
     "HeteroCenterTripletLoss",
     "HeteroCenterTripletTerms",
     "IntraModalityLoss",
     "IntraModalityTerms",
     "Loss",
+    "QuadrupleCenterTripletLoss",
+    "QuadrupleCenterTripletTerms",
     "WeightedLosses",
     "WeightedRegularizedTripletLoss",
     "WeightedRegularizedTripletTerms",
+    "center_cluster",
+    "center_guided_pair_mining",
+    "hetero_center",
+    "hetero_center_contrast",
+    "hetero_center_divergence",
     "hetero_center_triplet",
     "intra_modality",
+    "quadruple_center_triplet",
     "weighted_regularized_triplet",
 ]
