@@ -7,7 +7,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from modinv.losses.loss import Loss
-from modinv.statistics import Statistics, diagonal, safe_sqrt
+from modinv.statistics import Statistics, diagonal
 
 __all__ = ["DiscriminativeCenterLoss", "DiscriminativeCenterTerms", "discriminative_center"]
 
@@ -36,7 +36,7 @@ def discriminative_center(statistics: Statistics) -> DiscriminativeCenterTerms:
     Where the nearer rows coincide with the centers up to rounding, the ratio has no limit. The denominator is at least
     4 sqrt(eps) of the root mean square distance of the rows to the mean of the batch: 1.4e-3 of it for float32.
 
-    Cost: the shared Gram matrix, one N x N x N product and N x N terms.
+    Cost: the shared Gram matrix, an N x N x N product that other losses share, and N x N terms.
 
     Args:
         statistics: of the batch.
@@ -53,7 +53,7 @@ def discriminative_center(statistics: Statistics) -> DiscriminativeCenterTerms:
     Reference: Lu, Zou and Zhang, "Learning progressive modality-shared transformers for effective visible-infrared
     person re-identification", 2023, DCL; the floor of the denominator is our choice.
     """
-    distances = _distances_from_centers(statistics)  # (N, N)
+    distances = statistics.distances_to_identity_centers.T  # (N, N): of the center of row i to row j
     rivals = ~statistics.same_identity
     anchors = rivals.any(1).to(distances.dtype)  # (N,): all rows, or none with one identity
     positive = (anchors * diagonal(distances)).sum() / anchors.sum().clamp(min=1)
@@ -79,14 +79,6 @@ class DiscriminativeCenterLoss(Loss):
     @override
     def read(self, statistics: Statistics) -> DiscriminativeCenterTerms:
         return discriminative_center(statistics)
-
-
-def _distances_from_centers(statistics: Statistics) -> Tensor:
-    """Return the distance of the center of row i's identity to row j, (N, N)."""
-    same, gram = statistics.same_identity, statistics.row_gram
-    averaging = same / same.sum(1, keepdim=True).to(gram.dtype)  # (N, N): rows to the center of their identity
-    products = averaging @ gram  # (N, N): of centers and rows
-    return safe_sqrt((products * averaging).sum(1, keepdim=True) + diagonal(gram) - 2 * products)
 
 
 def _floor(statistics: Statistics) -> Tensor:
