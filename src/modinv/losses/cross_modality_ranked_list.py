@@ -67,7 +67,7 @@ def cross_modality_ranked_list(
 
     Reference: Tian, Zhang, Lin, Qu, Xie and Ma, "Farewell to mutual information: variational distillation for
     cross-modal person re-identification", 2021, from its code; the list without modalities: Wang, Hua, Kodirov, Hu,
-    Garnier and Robertson, "Ranked list loss for deep metric learning", 2019, eq. 5 to 7.
+    Garnier and Robertson, "Ranked list loss for deep metric learning", 2019.
     """
     read = statistics.directions if normalized else statistics
     myself = torch.eye(len(read.labels), dtype=torch.bool, device=read.labels.device)
