@@ -130,9 +130,11 @@ class Statistics:
     @lazy
     def row_gram(self) -> Tensor:
         """Inner products of the features around the common shift, z_i + mu_m(i), (N, N)."""
-        identity = torch.eye(len(self.features), dtype=self.dtype, device=self.features.device)
-        both = torch.cat([identity, self.membership], dim=1)  # (N, N + M): takes rows and means to the features
-        return both @ self.gram @ both.T
+        rows, means = self.gram.split(self.membership.shape, dim=0)  # (N, N + M), (M, N + M)
+        products, across = rows.split(self.membership.shape, dim=1)  # z_i . z_j (N, N), z_i . mu_m (N, M)
+        between = means[:, len(products) :]  # (M, M): mu_m . mu_n
+        half = (across + self.membership @ between / 2) @ self.membership.T  # no product of N x N x N
+        return products + half + half.T
 
     @lazy
     def row_distances(self) -> Tensor:
@@ -156,7 +158,7 @@ class Statistics:
     @lazy
     def distances_to_centers(self) -> Tensor:
         """The distances |x_i - c(j)| of all rows to the centers of the cells of all rows, (N, N)."""
-        return self._distances_to(self.cell_averaging)
+        return self._distances_to(self.cell_averaging, self.row_gram @ self.cell_averaging.T)
 
     @lazy
     def identity_averaging(self) -> Tensor:
@@ -164,9 +166,14 @@ class Statistics:
         return self.same_identity / self.same_identity.sum(1, keepdim=True).to(self.dtype)
 
     @lazy
+    def identity_products(self) -> Tensor:
+        """Inner products of all rows and the centers of the identities of all rows, (N, N)."""
+        return self.row_gram @ self.identity_averaging.T
+
+    @lazy
     def distances_to_identity_centers(self) -> Tensor:
         """The distances of all rows to the centers of the identities of all rows, over all modalities, (N, N)."""
-        return self._distances_to(self.identity_averaging)
+        return self._distances_to(self.identity_averaging, self.identity_products)
 
     @lazy
     def squared_distances_to_centers(self) -> Tensor:
@@ -197,9 +204,8 @@ class Statistics:
         """Return the statistics of the same batch with products over the features in float64."""
         return self if self.features.dtype == self.dtype else self._of(self.features.to(self.dtype))
 
-    def _distances_to(self, averaging: Tensor) -> Tensor:
-        """Return the distances of all rows to the means that a matrix (N, N) makes of them, (N, N)."""
-        products = self.row_gram @ averaging.T  # (N, N): x_i . c_j
+    def _distances_to(self, averaging: Tensor, products: Tensor) -> Tensor:
+        """Return the distances of all rows to the means that a matrix (N, N) makes of them; products: x_i . c_j."""
         scales = diagonal(self.row_gram)[:, None] + (averaging * products.T).sum(1)  # (N, N): |x_i|^2 + |c_j|^2
         squares = scales - 2 * products
         # The mean of equal rows rounds. What is left has no direction, and its root would give it a gradient.
