@@ -22,6 +22,25 @@ def test_row_of_unknown_modality_belongs_to_none() -> None:
     assert not groups.membership(torch.tensor([2]), 2).any()
 
 
+def test_one_row_of_each_cell_is_found_where_labels_can_be_read() -> None:
+    labels, modalities = torch.tensor([7, -2, 7, 7, -2, 2**62]), torch.tensor([0, 1, 1, 0, 1, 1])
+    places = groups.one_row_of_each_cell(labels, modalities)
+    assert places is not None
+    assert sorted(places.tolist()) == [0, 1, 2, 5]
+    assert groups.one_row_of_each_cell(labels.to("meta"), modalities.to("meta")) is None
+
+
+def test_one_row_of_each_cell_is_not_looked_for_while_tracing() -> None:
+    found = []
+
+    def look(labels: torch.Tensor) -> torch.Tensor:
+        found.append(groups.one_row_of_each_cell(labels, labels))
+        return labels + 1
+
+    torch.jit.trace(look, torch.tensor([1, 1, 2]), check_trace=False)
+    assert found == [None]
+
+
 def test_streams_are_joined_in_order() -> None:
     visible, infrared = torch.rand(3, 4), torch.rand(2, 4)
     batch = batch_from_streams((visible, torch.tensor([5, 5, 6])), (infrared, torch.tensor([6, 5])))

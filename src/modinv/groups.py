@@ -1,14 +1,18 @@
 """Labels and modalities to groups: which rows share an identity or a modality, and which groups a level compares.
 
 Nothing here depends on a feature, and every shape depends on the number of rows alone: no ``unique``, no ``nonzero``.
-So nothing waits for a device and everything compiles.
+So nothing waits for a device and everything compiles. The one exception, :func:`one_row_of_each_cell`, looks only where
+reading is free.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from modinv._checks import host_values
 
 __all__ = [
     "LEVELS",
@@ -19,6 +23,7 @@ __all__ = [
     "comparisons_of",
     "joint_weights",
     "membership",
+    "one_row_of_each_cell",
     "pair_weights",
     "pairs",
     "same_identity",
@@ -53,6 +58,20 @@ def membership(modalities: Tensor, num_modalities: int) -> Tensor:
         [[1, 0], [0, 1], [0, 0]]
     """
     return modalities[:, None] == torch.arange(num_modalities, device=modalities.device)
+
+
+def one_row_of_each_cell(labels: Tensor, modalities: Tensor) -> Tensor | None:
+    """Return the place of one row of each cell, integers (C,); None where the labels cannot be read for free.
+
+    That is on an accelerator, and in a graph, which must serve other labels too.
+    """
+    numbers = host_values(labels), host_values(modalities)
+    if numbers[0] is None or numbers[1] is None or torch.jit.is_tracing():  # type: ignore[attr-defined]
+        return None
+    kinds, kind = np.unique(numbers[1], return_inverse=True)
+    _, identity = np.unique(numbers[0], return_inverse=True)
+    _, places = np.unique(identity * len(kinds) + kind, return_index=True)
+    return torch.from_numpy(places)
 
 
 class Cells(Protocol):

@@ -25,7 +25,7 @@ from modinv import groups
 from modinv._checks import check_batch, refuse_vmap
 from modinv._compat import HAS_FP32_PRECISION, WITHOUT_AUTOCAST, check_compiler
 
-__all__ = ["Centered", "Statistics", "diagonal", "full_precision", "lazy", "safe_sqrt", "statistics_of"]
+__all__ = ["Centered", "Centers", "Statistics", "diagonal", "full_precision", "lazy", "safe_sqrt", "statistics_of"]
 
 T = TypeVar("T")
 
@@ -51,6 +51,21 @@ class Centered(NamedTuple):
 
     rows: Tensor  # (N, D): z_i
     means: Tensor  # (M, D): mu_m, zero for a modality without rows
+
+
+class Centers(NamedTuple):
+    """The centers of the cells, C of them.
+
+    Where the labels can be read for free a cell stands here once. Elsewhere each row of the batch stands for its cell,
+    and no shape depends on the labels. A loss gives each center 1 / ``times`` votes.
+    """
+
+    places: Tensor | None  # (C,): one row of each cell; None: all rows
+    labels: Tensor  # (C,)
+    modalities: Tensor  # (C,)
+    same_identity: Tensor  # bool (C, C)
+    same_modality: Tensor  # bool (C, C)
+    times: Tensor  # (C,): how often the cell stands here
 
 
 class Statistics:
@@ -150,10 +165,28 @@ class Statistics:
         return safe_sqrt(squared_distances(self.cell_averaging @ self.row_gram @ self.cell_averaging.T))
 
     @lazy
-    def center_cosine_distances(self) -> Tensor:
-        """One minus the cosine of the angle between the centers of the cells of all rows, (N, N)."""
-        kind = _product_type(self.features)
-        return self._of(self.cell_averaging.to(kind) @ self.features.to(kind)).cosine_distances
+    def centers(self) -> Centers:
+        """Whose centers :attr:`distances_between_centers` compares."""
+        places = groups.one_row_of_each_cell(self.labels, self.modalities)
+        if places is None:
+            same = self.same_identity, self.same_modality
+            return Centers(None, self.labels, self.modalities, *same, self.cell_sizes)
+        labels, modalities = self.labels[places], self.modalities[places]
+        same = groups.same_identity(labels), groups.same_modality(modalities)
+        return Centers(places, labels, modalities, *same, torch.ones(len(places), dtype=self.dtype))
+
+    @lazy
+    def distances_between_centers(self) -> Tensor:
+        """The distances between the centers of :attr:`centers`, (C, C)."""
+        if self.centers.places is None:
+            return self.center_distances  # from the shared Gram matrix
+        # Of few centers a Gram matrix of their own is cheaper; around the mean, it is exact under a common offset.
+        return self._statistics_of_centers(self.features - self.features.mean(0).detach()).row_distances
+
+    @lazy
+    def cosine_distances_between_centers(self) -> Tensor:
+        """One minus the cosine of the angle between the centers of :attr:`centers`, (C, C)."""
+        return self._statistics_of_centers(self.features).cosine_distances
 
     @lazy
     def distances_to_centers(self) -> Tensor:
@@ -212,9 +245,20 @@ class Statistics:
         noise = 8 * torch.finfo(self.dtype).eps * scales
         return safe_sqrt(squares.masked_fill(squares <= noise, 0))
 
-    def _of(self, features: Tensor) -> "Statistics":
-        numbers = self.labels, self.modalities, self.membership.shape[1]
-        return Statistics(features, *numbers, input_eps=self.input_eps, seen=self._seen)
+    def _statistics_of_centers(self, features: Tensor) -> "Statistics":
+        """Return the statistics of the means of features (N, D) that :attr:`centers` lists."""
+        _, labels, modalities, *_ = self.centers
+        cells = groups.same_identity(labels, self.labels) & groups.same_modality(modalities, self.modalities)
+        averaging = cells.to(_product_type(features))  # (C, N)
+        rows = (averaging / averaging.sum(1, keepdim=True)) @ features.to(averaging.dtype)
+        return self._of(rows, labels, modalities)
+
+    def _of(self, features: Tensor, labels: Tensor | None = None, modalities: Tensor | None = None) -> "Statistics":
+        """Return the statistics of other features, and of as many labels."""
+        labels = self.labels if labels is None else labels
+        modalities = self.modalities if modalities is None else modalities
+        number = self.membership.shape[1]
+        return Statistics(features, labels, modalities, number, input_eps=self.input_eps, seen=self._seen)
 
     @property
     def zero(self) -> Tensor:
