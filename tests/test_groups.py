@@ -22,23 +22,13 @@ def test_row_of_unknown_modality_belongs_to_none() -> None:
     assert not groups.membership(torch.tensor([2]), 2).any()
 
 
-def test_one_row_of_each_cell_is_found_where_labels_can_be_read() -> None:
+def test_cells_are_placed_where_labels_can_be_read() -> None:
     labels, modalities = torch.tensor([7, -2, 7, 7, -2, 2**62]), torch.tensor([0, 1, 1, 0, 1, 1])
-    places = groups.one_row_of_each_cell(labels, modalities)
+    places = groups.places_of_cells(labels, modalities)
     assert places is not None
-    assert sorted(places.tolist()) == [0, 1, 2, 5]
-    assert groups.one_row_of_each_cell(labels.to("meta"), modalities.to("meta")) is None
-
-
-def test_one_row_of_each_cell_is_not_looked_for_while_tracing() -> None:
-    found = []
-
-    def look(labels: torch.Tensor) -> torch.Tensor:
-        found.append(groups.one_row_of_each_cell(labels, labels))
-        return labels + 1
-
-    torch.jit.trace(look, torch.tensor([1, 1, 2]), check_trace=False)
-    assert found == [None]
+    assert sorted(places.first.tolist()) == [0, 1, 2, 5]
+    assert places.first[places.cells].tolist() == [0, 1, 2, 0, 1, 5]
+    assert groups.places_of_cells(labels.to("meta"), modalities.to("meta")) is None
 
 
 def test_streams_are_joined_in_order() -> None:

@@ -190,7 +190,7 @@ def test_center_stands_once_where_labels_can_be_read_and_for_each_row_elsewhere(
     once = statistics_of(*batch).centers
     assert len(once.labels) == len(cells)
     assert once.times.tolist() == [1.0] * len(cells)
-    monkeypatch.setattr(groups, "one_row_of_each_cell", lambda *_: None)
+    monkeypatch.setattr(groups, "places_of_cells", lambda *_: None)
     statistics = statistics_of(*batch)
     assert len(statistics.centers.labels) == len(batch.labels)
     assert torch.equal(statistics.centers.times, statistics.cell_sizes)

@@ -1,7 +1,7 @@
 """Labels and modalities to groups: which rows share an identity or a modality, and which groups a level compares.
 
 Nothing here depends on a feature, and every shape depends on the number of rows alone: no ``unique``, no ``nonzero``.
-So nothing waits for a device and everything compiles. The one exception, :func:`one_row_of_each_cell`, looks only where
+So nothing waits for a device and everything compiles. The one exception, :func:`places_of_cells`, looks only where
 reading is free.
 """
 
@@ -18,14 +18,15 @@ __all__ = [
     "LEVELS",
     "Cells",
     "Comparisons",
+    "Places",
     "average",
     "both_ways",
     "comparisons_of",
     "joint_weights",
     "membership",
-    "one_row_of_each_cell",
     "pair_weights",
     "pairs",
+    "places_of_cells",
     "same_identity",
     "same_modality",
 ]
@@ -60,8 +61,15 @@ def membership(modalities: Tensor, num_modalities: int) -> Tensor:
     return modalities[:, None] == torch.arange(num_modalities, device=modalities.device)
 
 
-def one_row_of_each_cell(labels: Tensor, modalities: Tensor) -> Tensor | None:
-    """Return the place of one row of each cell, integers (C,); None where the labels cannot be read for free.
+class Places(NamedTuple):
+    """Where the cells are in a batch."""
+
+    first: Tensor  # (C,): one row of each cell
+    cells: Tensor  # (N,): the cell of each row
+
+
+def places_of_cells(labels: Tensor, modalities: Tensor) -> Places | None:
+    """Return where the cells are, or None where the labels cannot be read for free.
 
     That is on an accelerator, and in a graph, which must serve other labels too.
     """
@@ -70,8 +78,8 @@ def one_row_of_each_cell(labels: Tensor, modalities: Tensor) -> Tensor | None:
         return None
     kinds, kind = np.unique(numbers[1], return_inverse=True)
     _, identity = np.unique(numbers[0], return_inverse=True)
-    _, places = np.unique(identity * len(kinds) + kind, return_index=True)
-    return torch.from_numpy(places)
+    _, first, cells = np.unique(identity * len(kinds) + kind, return_index=True, return_inverse=True)
+    return Places(torch.from_numpy(first), torch.from_numpy(cells))
 
 
 class Cells(Protocol):

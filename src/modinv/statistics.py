@@ -60,7 +60,7 @@ class Centers(NamedTuple):
     and no shape depends on the labels. A loss gives each center 1 / ``times`` votes.
     """
 
-    places: Tensor | None  # (C,): one row of each cell; None: all rows
+    places: groups.Places | None  # None: all rows
     labels: Tensor  # (C,)
     modalities: Tensor  # (C,)
     same_identity: Tensor  # bool (C, C)
@@ -167,13 +167,13 @@ class Statistics:
     @lazy
     def centers(self) -> Centers:
         """Whose centers :attr:`distances_between_centers` compares."""
-        places = groups.one_row_of_each_cell(self.labels, self.modalities)
+        places = groups.places_of_cells(self.labels, self.modalities)
         if places is None:
             same = self.same_identity, self.same_modality
             return Centers(None, self.labels, self.modalities, *same, self.cell_sizes)
-        labels, modalities = self.labels[places], self.modalities[places]
+        labels, modalities = self.labels[places.first], self.modalities[places.first]
         same = groups.same_identity(labels), groups.same_modality(modalities)
-        return Centers(places, labels, modalities, *same, torch.ones(len(places), dtype=self.dtype))
+        return Centers(places, labels, modalities, *same, torch.ones(len(labels), dtype=self.dtype))
 
     @lazy
     def distances_between_centers(self) -> Tensor:
@@ -247,11 +247,13 @@ class Statistics:
 
     def _statistics_of_centers(self, features: Tensor) -> "Statistics":
         """Return the statistics of the means of features (N, D) that :attr:`centers` lists."""
-        _, labels, modalities, *_ = self.centers
-        cells = groups.same_identity(labels, self.labels) & groups.same_modality(modalities, self.modalities)
-        averaging = cells.to(_product_type(features))  # (C, N)
-        rows = (averaging / averaging.sum(1, keepdim=True)) @ features.to(averaging.dtype)
-        return self._of(rows, labels, modalities)
+        places, labels, modalities, *_ = self.centers
+        features = features.to(_product_type(features))
+        if places is None:
+            return self._of(self.cell_averaging.to(features.dtype) @ features)
+        sums = features.new_zeros(len(labels), features.shape[1]).index_add(0, places.cells, features)
+        counts = features.new_zeros(len(labels), 1).index_add(0, places.cells, torch.ones_like(features[:, :1]))
+        return self._of(sums / counts, labels, modalities)
 
     def _of(self, features: Tensor, labels: Tensor | None = None, modalities: Tensor | None = None) -> "Statistics":
         """Return the statistics of other features, and of as many labels."""
