@@ -12,7 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from modinv import divergences
-from modinv._checks import check_choice, check_count, check_number
+from modinv._checks import check_choice, check_count, check_flag, check_number
 from modinv.divergences import Covariance, DivergenceName
 from modinv.groups import LEVELS, average, comparisons_of
 from modinv.losses.loss import Loss
@@ -158,9 +158,7 @@ def _check_shrinkage(shrinkage: Shrinkage, divergence: DivergenceName, covarianc
 
 
 def _check_debiased(debiased: bool, divergence: DivergenceName, covariance: str, shrinkage: Shrinkage) -> bool:
-    if not isinstance(debiased, bool):
-        raise TypeError(f"debiased must be True or False, got {debiased!r}")
-    if not debiased:
+    if not check_flag("debiased", debiased):
         return False
     if covariance not in divergences.DIVERGENCES[divergence].bias:
         inverted = divergence in ("kl", "jeffreys")
