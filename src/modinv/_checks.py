@@ -14,11 +14,13 @@ __all__ = [
     "check_choice",
     "check_count",
     "check_eps",
+    "check_flag",
     "check_floating",
     "check_inputs",
     "check_integers",
     "check_module_inputs",
     "check_number",
+    "check_target",
     "describe",
     "host_values",
     "refuse_vmap",
@@ -101,6 +103,23 @@ def check_choice(name: str, value: str, known: Sequence[str]) -> str:
     if not isinstance(value, str) or value not in known:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
     return value
+
+
+def check_flag(name: str, value: bool) -> bool:
+    """Return ``value``, True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return value
+
+
+def check_target(target: int | None, num_modalities: int | None) -> int | None:
+    """Return the number of a modality, below ``num_modalities`` where that is given, or None."""
+    if target is None:
+        return None
+    target = check_count("target", target, least=0)
+    if num_modalities is not None and target >= num_modalities:
+        raise ValueError(f"target must be one of {num_modalities} modalities, 0 to {num_modalities - 1}, got {target}")
+    return target
 
 
 def host_values(tensor: Tensor) -> NDArray[Any] | None:

@@ -154,6 +154,21 @@ class Statistics:
         around = identity - self.cell_averaging
         return diagonal(around @ self.row_gram @ around.T).clamp(min=0)
 
+    @lazy
+    def inner_products(self) -> Tensor:
+        """Inner products x_i . x_j of the features as they are, (N, N): unlike a distance they know the origin."""
+        shift = self.features.detach().to(_product_type(self.features)).mean(0).to(self.dtype)
+        along = self.features.to(self.dtype) @ shift  # (N,)
+        return self.row_gram + along[:, None] + along - shift @ shift
+
+    @lazy
+    def directions(self) -> "Statistics":
+        """The statistics of the rows scaled to length one; a row of zeros stays one and receives no gradient."""
+        largest = self.features.detach().abs().amax(1, keepdim=True)  # no square overflows, none is lost
+        rows = self.features / largest.masked_fill(largest == 0, 1)
+        lengths = safe_sqrt(rows.square().sum(1, keepdim=True))
+        return self._of(rows / lengths.masked_fill(lengths == 0, torch.inf))
+
     def with_fixed(self, modality: int) -> "Statistics":
         """Return the statistics of the same batch in which one modality's rows receive no gradient."""
         fixed = (self.modalities == modality)[:, None]

@@ -50,7 +50,7 @@ GAUSSIANS: dict[str, modinv.losses.Loss] = (
         )
     }
 )
-# Their intensity is not differentiated, so that finite differences of the value are not their gradient.
+# Their intensity is not differentiated.
 ESTIMATED: dict[str, modinv.losses.Loss] = {
     "wasserstein oas": _gaussian(shrinkage="oas"),
     "jeffreys ledoit_wolf within": _gaussian(divergence="jeffreys", level="within", shrinkage="ledoit_wolf"),
@@ -60,10 +60,34 @@ METRIC: dict[str, modinv.losses.Loss] = {
     "weighted regularized triplet": modinv.WeightedRegularizedTripletLoss(),
     "intra-modality": modinv.IntraModalityLoss(margin=2.0),
 }
+DISTRIBUTIONS: dict[str, modinv.losses.Loss] = {
+    "coral within": modinv.CoralLoss(level="within"),
+    "maximum mean discrepancy": modinv.MaximumMeanDiscrepancyLoss(),
+    "maximum mean discrepancy identity unbiased": modinv.MaximumMeanDiscrepancyLoss(
+        level="identity", bandwidth=50.0, unbiased=True, margin=0.1
+    ),
+    "class-aware discrepancy": modinv.ClassAwareDiscrepancyLoss(),
+    "similarity preservation": modinv.SimilarityPreservationLoss(),
+    "sinkhorn": modinv.SinkhornLoss(regularization=0.5),
+    "sinkhorn identity": modinv.SinkhornLoss(level="identity", regularization=0.5),
+}
+PREDICTIONS: dict[str, modinv.losses.Loss] = {
+    "prediction jeffreys": modinv.PredictionConsistencyLoss(temperature=2.0),
+    "prediction jensen_shannon": modinv.PredictionConsistencyLoss(divergence="jensen_shannon"),
+    "prediction row": modinv.PredictionConsistencyLoss(level="row"),
+    "info_nce center": modinv.InfoNCELoss(temperature=1.0),
+    "info_nce row": modinv.InfoNCELoss(level="row"),
+}
+# They read angles at the origin.
+ANGULAR = {"class-aware discrepancy", "similarity preservation", "info_nce center", "info_nce row"}
+# A part of them is taken as a constant, so that finite differences of the value are not their gradient.
+PARTLY_CONSTANT = {*ESTIMATED, "maximum mean discrepancy", "sinkhorn", "sinkhorn identity"}
 LOSSES: dict[str, nn.Module] = {
     **GAUSSIANS,
     **ESTIMATED,
     **METRIC,
+    **DISTRIBUTIONS,
+    **PREDICTIONS,
     "weighted losses": modinv.WeightedLosses(
         {
             "gaussian": (0.5, modinv.GaussianDistributionConsistencyLoss()),
