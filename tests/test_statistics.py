@@ -140,6 +140,31 @@ def test_center_distances_are_those_of_the_cells() -> None:
     torch.testing.assert_close(statistics_of(*batch).center_distances, expected, rtol=1e-12, atol=1e-6)
 
 
+def test_distances_to_centers_are_those_of_the_rows_to_all_cells() -> None:
+    features, labels, modalities = batch = make_batch()
+    centers = torch.stack(
+        [features[(labels == y) & (modalities == m)].mean(0) for y, m in zip(labels, modalities, strict=True)]
+    )
+    expected = torch.cdist(features, centers, compute_mode="donot_use_mm_for_euclid_dist")
+    torch.testing.assert_close(statistics_of(*batch).distances_to_centers, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_distances_to_identity_centers_are_those_of_the_rows_to_all_identities() -> None:
+    features, labels, _ = batch = make_batch()
+    centers = torch.stack([features[labels == y].mean(0) for y in labels])
+    expected = torch.cdist(features, centers, compute_mode="donot_use_mm_for_euclid_dist")
+    torch.testing.assert_close(statistics_of(*batch).distances_to_identity_centers, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_center_cosine_distances_are_around_the_origin() -> None:
+    features, labels, modalities = batch = make_batch()
+    centers = torch.stack(
+        [features[(labels == y) & (modalities == m)].mean(0) for y, m in zip(labels, modalities, strict=True)]
+    )
+    expected = 1 - torch.nn.functional.cosine_similarity(centers[:, None], centers, dim=2)
+    torch.testing.assert_close(statistics_of(*batch).center_cosine_distances, expected, rtol=0, atol=1e-12)
+
+
 def test_squared_distances_to_centers_are_those_of_the_rows_to_their_cell() -> None:
     features, labels, modalities = batch = make_batch()
     actual = statistics_of(*batch).squared_distances_to_centers

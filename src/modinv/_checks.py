@@ -18,6 +18,7 @@ __all__ = [
     "check_floating",
     "check_inputs",
     "check_integers",
+    "check_margin",
     "check_module_inputs",
     "check_number",
     "check_target",
@@ -98,6 +99,11 @@ def check_count(name: str, value: int, *, least: int = 1) -> int:
     return number
 
 
+def check_margin(margin: float | None) -> float | None:
+    """Return the margin of a hinge as a float, or None, which stands for the soft margin."""
+    return None if margin is None else check_number("margin", margin, least=0)
+
+
 def check_choice(name: str, value: str, known: Sequence[str]) -> str:
     """Return ``value``, or list the known choices."""
     if not isinstance(value, str) or value not in known:
@@ -106,7 +112,7 @@ def check_choice(name: str, value: str, known: Sequence[str]) -> str:
 
 
 def check_flag(name: str, value: bool) -> bool:
-    """Return ``value``, True or False."""
+    """Return ``value``, which must be True or False."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, got {value!r}")
     return value

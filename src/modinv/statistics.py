@@ -148,6 +148,27 @@ class Statistics:
         return safe_sqrt(squared_distances(self.cell_averaging @ self.row_gram @ self.cell_averaging.T))
 
     @lazy
+    def center_cosine_distances(self) -> Tensor:
+        """One minus the cosine of the angle between the centers of the cells of all rows, (N, N)."""
+        kind = _product_type(self.features)
+        return self._of(self.cell_averaging.to(kind) @ self.features.to(kind)).cosine_distances
+
+    @lazy
+    def distances_to_centers(self) -> Tensor:
+        """The distances |x_i - c(j)| of all rows to the centers of the cells of all rows, (N, N)."""
+        return self._distances_to(self.cell_averaging)
+
+    @lazy
+    def identity_averaging(self) -> Tensor:
+        """The matrix that replaces each row by the mean of its identity over all modalities, (N, N)."""
+        return self.same_identity / self.same_identity.sum(1, keepdim=True).to(self.dtype)
+
+    @lazy
+    def distances_to_identity_centers(self) -> Tensor:
+        """The distances of all rows to the centers of the identities of all rows, over all modalities, (N, N)."""
+        return self._distances_to(self.identity_averaging)
+
+    @lazy
     def squared_distances_to_centers(self) -> Tensor:
         """The squared distance |x_i - c(i)|^2 of each row to its own cell's center, (N,)."""
         identity = torch.eye(len(self.features), dtype=self.dtype, device=self.features.device)
@@ -169,6 +190,11 @@ class Statistics:
         lengths = safe_sqrt(rows.square().sum(1, keepdim=True))
         return self._of(rows / lengths.masked_fill(lengths == 0, torch.inf))
 
+    @lazy
+    def cosine_distances(self) -> Tensor:
+        """One minus the cosine of the angle between all rows, (N, N)."""
+        return squared_distances(self.directions.row_gram) / 2  # of directions around any shift
+
     def with_fixed(self, modality: int) -> "Statistics":
         """Return the statistics of the same batch in which one modality's rows receive no gradient."""
         fixed = (self.modalities == modality)[:, None]
@@ -177,6 +203,15 @@ class Statistics:
     def in_full_type(self) -> "Statistics":
         """Return the statistics of the same batch with products over the features in float64."""
         return self if self.features.dtype == self.dtype else self._of(self.features.to(self.dtype))
+
+    def _distances_to(self, averaging: Tensor) -> Tensor:
+        """Return the distances of all rows to the means that a matrix (N, N) makes of them, (N, N)."""
+        products = self.row_gram @ averaging.T  # (N, N): x_i . c_j
+        scales = diagonal(self.row_gram)[:, None] + (averaging * products.T).sum(1)  # (N, N): |x_i|^2 + |c_j|^2
+        squares = scales - 2 * products
+        # The mean of equal rows rounds. What is left has no direction, and its root would give it a gradient.
+        noise = 8 * torch.finfo(self.dtype).eps * scales
+        return safe_sqrt(squares.masked_fill(squares <= noise, 0))
 
     def _of(self, features: Tensor) -> "Statistics":
         numbers = self.labels, self.modalities, self.membership.shape[1]

@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import torch
 from torch import nn
+from typing_extensions import override
 
 import modinv
+from modinv.statistics import Statistics, statistics_of
 
 
 def _gaussian(**options: Any) -> modinv.losses.Loss:
@@ -60,6 +63,54 @@ METRIC: dict[str, modinv.losses.Loss] = {
     "weighted regularized triplet": modinv.WeightedRegularizedTripletLoss(),
     "intra-modality": modinv.IntraModalityLoss(margin=2.0),
 }
+TRIPLETS: dict[str, modinv.losses.Loss] = {
+    "batch-hard triplet": modinv.BatchHardTripletLoss(margin=2.0),
+    "batch-hard triplet intra": modinv.BatchHardTripletLoss(margin=None, pairs="intra"),
+    "batch-hard triplet cross": modinv.BatchHardTripletLoss(margin=2.0, pairs="cross"),
+    "batch-hard triplet four-way": modinv.BatchHardTripletLoss(margin=2.0, pairs="four_way"),
+    "weighted regularized triplet published": modinv.WeightedRegularizedTripletLoss(weights="published"),
+    "weighted regularized triplet squared": modinv.WeightedRegularizedTripletLoss(squared=True, gamma=0.1),
+    "modality-shared enhancement": modinv.ModalitySharedEnhancementLoss(),
+    "modality-shared enhancement cosine": modinv.ModalitySharedEnhancementLoss(distance="cosine"),
+    "discriminative center": modinv.DiscriminativeCenterLoss(),
+    "cross-modality ranked list": modinv.CrossModalityRankedListLoss(),
+    "cross-modality ranked list unscaled": modinv.CrossModalityRankedListLoss(
+        alpha_intra=9.0, margin_intra=3.0, alpha_cross=12.0, margin_cross=6.0, normalized=False
+    ),
+}
+
+
+class _WithExpansions(modinv.CenterGuidedPairMiningLoss):
+    """The pair mining loss on a batch without expansions: they are made of its rows, as a network does."""
+
+    def __init__(self) -> None:
+        super().__init__(margin=2.0)
+        self.num_modalities = None  # as many as the batch shows
+
+    @override
+    def read(self, statistics: Statistics) -> Any:
+        features, labels, modalities = statistics.features, statistics.labels, statistics.modalities
+        expansions = 0.75 * features.roll(1, 1) + 0.25 * features
+        return super().read(
+            statistics_of(
+                torch.cat([features, expansions]),
+                labels.repeat(2),
+                torch.cat([modalities, modalities + 2]),
+                statistics.membership.shape[1] + 2,
+            )
+        )
+
+
+CENTERS: dict[str, modinv.losses.Loss] = {
+    "hetero-center": modinv.HeteroCenterLoss(),
+    "hetero-center cosine": modinv.HeteroCenterLoss(distance="cosine", margin=0.0, reduction="sum"),
+    "hetero-center triplet soft cosine": modinv.HeteroCenterTripletLoss(margin=None, distance="cosine"),
+    "hetero-center contrast": modinv.HeteroCenterContrastLoss(margin=6.0),
+    "hetero-center divergence": modinv.HeteroCenterDivergenceLoss(),
+    "center cluster": modinv.CenterClusterLoss(margin=6.0, pull_margin=0.1),
+    "center-guided pair mining": _WithExpansions(),
+    "quadruple-center triplet": modinv.QuadrupleCenterTripletLoss(margin=6.0),
+}
 DISTRIBUTIONS: dict[str, modinv.losses.Loss] = {
     "coral within": modinv.CoralLoss(level="within"),
     "maximum mean discrepancy": modinv.MaximumMeanDiscrepancyLoss(),
@@ -79,13 +130,30 @@ PREDICTIONS: dict[str, modinv.losses.Loss] = {
     "info_nce row": modinv.InfoNCELoss(level="row"),
 }
 # They read angles at the origin.
-ANGULAR = {"class-aware discrepancy", "similarity preservation", "info_nce center", "info_nce row"}
+ANGULAR = {
+    "modality-shared enhancement cosine",
+    "cross-modality ranked list",
+    "hetero-center cosine",
+    "hetero-center triplet soft cosine",
+    "class-aware discrepancy",
+    "similarity preservation",
+    "info_nce center",
+    "info_nce row",
+}
 # A part of them is taken as a constant, so that finite differences of the value are not their gradient.
-PARTLY_CONSTANT = {*ESTIMATED, "maximum mean discrepancy", "sinkhorn", "sinkhorn identity"}
+PARTLY_CONSTANT = {
+    *ESTIMATED,
+    "center-guided pair mining",
+    "maximum mean discrepancy",
+    "sinkhorn",
+    "sinkhorn identity",
+}
 LOSSES: dict[str, nn.Module] = {
     **GAUSSIANS,
     **ESTIMATED,
     **METRIC,
+    **TRIPLETS,
+    **CENTERS,
     **DISTRIBUTIONS,
     **PREDICTIONS,
     "weighted losses": modinv.WeightedLosses(

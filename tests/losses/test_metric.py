@@ -58,7 +58,7 @@ def test_margin_changes_the_value_and_is_shown(case: str) -> None:
     loss = type(CASES[case][0])
     batch = make_batch()
     assert loss(margin=3.0)(*batch) > loss(margin=2.0)(*batch)  # type: ignore[call-arg]
-    assert repr(loss(margin=3.0)).endswith("(margin=3.0)")  # type: ignore[call-arg]
+    assert "(margin=3.0" in repr(loss(margin=3.0))  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("loss", [modinv.HeteroCenterTripletLoss, modinv.IntraModalityLoss])
@@ -68,8 +68,13 @@ def test_impossible_margin_is_refused(loss: Callable[..., object], margin: float
         loss(margin=margin)
 
 
-@pytest.mark.parametrize("loss", [modinv.HeteroCenterTripletLoss, modinv.IntraModalityLoss])
-@pytest.mark.parametrize("margin", ["soft", None, True])
+@pytest.mark.parametrize(
+    ("loss", "margin"),
+    [
+        *((modinv.HeteroCenterTripletLoss, margin) for margin in ("soft", True)),  # None is its soft margin
+        *((modinv.IntraModalityLoss, margin) for margin in ("soft", None, True)),
+    ],
+)
 def test_margin_of_another_kind_is_refused(loss: Callable[..., object], margin: object) -> None:
     with pytest.raises(TypeError, match="margin must be a number"):
         loss(margin=margin)

@@ -1,5 +1,12 @@
 """The catalogue of losses: one published loss per file, first the function of the statistics, then its module."""
 
+from modinv.losses.batch_hard_triplet import BatchHardTripletLoss, BatchHardTripletTerms, batch_hard_triplet
+from modinv.losses.center_cluster import CenterClusterLoss, CenterClusterTerms, center_cluster
+from modinv.losses.center_guided_pair_mining import (
+    CenterGuidedPairMiningLoss,
+    CenterGuidedPairMiningTerms,
+    center_guided_pair_mining,
+)
 from modinv.losses.class_aware_discrepancy import (
     ClassAwareDiscrepancyLoss,
     ClassAwareDiscrepancyTerms,
@@ -8,12 +15,29 @@ from modinv.losses.class_aware_discrepancy import (
 from modinv.losses.composition import WeightedLosses
 from modinv.losses.coral import CoralLoss, CoralTerms
 from modinv.losses.cross_batch_memory import CrossBatchMemory
-from modinv.losses.gaussian_distribution_consistency import GaussianDistributionConsistencyLoss, GaussianTerms
-from modinv.losses.hetero_center_triplet import (
-    HeteroCenterTripletLoss,
-    HeteroCenterTripletTerms,
-    hetero_center_triplet,
+from modinv.losses.cross_modality_ranked_list import (
+    CrossModalityRankedListLoss,
+    CrossModalityRankedListTerms,
+    cross_modality_ranked_list,
 )
+from modinv.losses.discriminative_center import (
+    DiscriminativeCenterLoss,
+    DiscriminativeCenterTerms,
+    discriminative_center,
+)
+from modinv.losses.gaussian_distribution_consistency import GaussianDistributionConsistencyLoss, GaussianTerms
+from modinv.losses.hetero_center import HeteroCenterLoss, HeteroCenterTerms, hetero_center
+from modinv.losses.hetero_center_contrast import (
+    HeteroCenterContrastLoss,
+    HeteroCenterContrastTerms,
+    hetero_center_contrast,
+)
+from modinv.losses.hetero_center_divergence import (
+    HeteroCenterDivergenceLoss,
+    HeteroCenterDivergenceTerms,
+    hetero_center_divergence,
+)
+from modinv.losses.hetero_center_triplet import HeteroCenterTripletLoss, HeteroCenterTripletTerms, hetero_center_triplet
 from modinv.losses.info_nce import InfoNCELoss, InfoNCETerms, info_nce
 from modinv.losses.intra_modality import IntraModalityLoss, IntraModalityTerms, intra_modality
 from modinv.losses.loss import Loss
@@ -22,11 +46,21 @@ from modinv.losses.maximum_mean_discrepancy import (
     MaximumMeanDiscrepancyTerms,
     maximum_mean_discrepancy,
 )
+from modinv.losses.modality_shared_enhancement import (
+    ModalitySharedEnhancementLoss,
+    ModalitySharedEnhancementTerms,
+    modality_shared_enhancement,
+)
 from modinv.losses.mutual_learning import MutualLearningLoss, mutual_learning
 from modinv.losses.prediction_consistency import (
     PredictionConsistencyLoss,
     PredictionConsistencyTerms,
     prediction_consistency,
+)
+from modinv.losses.quadruple_center_triplet import (
+    QuadrupleCenterTripletLoss,
+    QuadrupleCenterTripletTerms,
+    quadruple_center_triplet,
 )
 from modinv.losses.similarity_preservation import (
     SimilarityPreservationLoss,
@@ -41,13 +75,29 @@ from modinv.losses.weighted_regularized_triplet import (
 )
 
 __all__ = [
+    "BatchHardTripletLoss",
+    "BatchHardTripletTerms",
+    "CenterClusterLoss",
+    "CenterClusterTerms",
+    "CenterGuidedPairMiningLoss",
+    "CenterGuidedPairMiningTerms",
     "ClassAwareDiscrepancyLoss",
     "ClassAwareDiscrepancyTerms",
     "CoralLoss",
     "CoralTerms",
     "CrossBatchMemory",
+    "CrossModalityRankedListLoss",
+    "CrossModalityRankedListTerms",
+    "DiscriminativeCenterLoss",
+    "DiscriminativeCenterTerms",
     "GaussianDistributionConsistencyLoss",
     "GaussianTerms",
+    "HeteroCenterContrastLoss",
+    "HeteroCenterContrastTerms",
+    "HeteroCenterDivergenceLoss",
+    "HeteroCenterDivergenceTerms",
+    "HeteroCenterLoss",
+    "HeteroCenterTerms",
     "HeteroCenterTripletLoss",
     "HeteroCenterTripletTerms",
     "InfoNCELoss",
@@ -57,9 +107,13 @@ __all__ = [
     "Loss",
     "MaximumMeanDiscrepancyLoss",
     "MaximumMeanDiscrepancyTerms",
+    "ModalitySharedEnhancementLoss",
+    "ModalitySharedEnhancementTerms",
     "MutualLearningLoss",
     "PredictionConsistencyLoss",
     "PredictionConsistencyTerms",
+    "QuadrupleCenterTripletLoss",
+    "QuadrupleCenterTripletTerms",
     "SimilarityPreservationLoss",
     "SimilarityPreservationTerms",
     "SinkhornLoss",
@@ -67,13 +121,23 @@ __all__ = [
     "WeightedLosses",
     "WeightedRegularizedTripletLoss",
     "WeightedRegularizedTripletTerms",
+    "batch_hard_triplet",
+    "center_cluster",
+    "center_guided_pair_mining",
     "class_aware_discrepancy",
+    "cross_modality_ranked_list",
+    "discriminative_center",
+    "hetero_center",
+    "hetero_center_contrast",
+    "hetero_center_divergence",
     "hetero_center_triplet",
     "info_nce",
     "intra_modality",
     "maximum_mean_discrepancy",
+    "modality_shared_enhancement",
     "mutual_learning",
     "prediction_consistency",
+    "quadruple_center_triplet",
     "similarity_preservation",
     "sinkhorn",
     "weighted_regularized_triplet",

@@ -1,16 +1,17 @@
 """The hetero-center triplet loss: centers of the modalities attract across and repel by identity."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-import torch
 from torch import Tensor
 from typing_extensions import override
 
-from modinv._checks import check_number
-from modinv.losses.loss import Loss, farthest, nearest
+from modinv._checks import check_choice, check_margin
+from modinv.losses.loss import Loss, farthest, hinge, nearest
 from modinv.statistics import Statistics
 
 __all__ = ["HeteroCenterTripletLoss", "HeteroCenterTripletTerms", "hetero_center_triplet"]
+
+Distance = Literal["euclidean", "cosine"]
 
 
 class HeteroCenterTripletTerms(NamedTuple):
@@ -21,7 +22,9 @@ class HeteroCenterTripletTerms(NamedTuple):
     negative: Tensor  # (): to the nearest center of another identity
 
 
-def hetero_center_triplet(statistics: Statistics, *, margin: float) -> HeteroCenterTripletTerms:
+def hetero_center_triplet(
+    statistics: Statistics, *, margin: float | None, distance: Distance = "euclidean"
+) -> HeteroCenterTripletTerms:
     """Draw the centers of one identity together across modalities, and keep other identities' centers away.
 
     With c the center of one identity's rows in one modality, the mean over all anchors c of
@@ -32,11 +35,12 @@ def hetero_center_triplet(statistics: Statistics, *, margin: float) -> HeteroCen
     serves as a negative. Every center counts once, however many rows it has.
 
     Cost: the shared Gram matrix and two N x N x N products. Distances between centers come out of the Gram matrix. In
-    float32 a distance below about 3e-4 of the features' norm is noise.
+    float32 a distance below about 3e-4 of the features' norm is noise. The cosine makes a Gram matrix of its own.
 
     Args:
         statistics: of the batch.
-        margin: in units of the features.
+        margin: in units of the distance; None: the soft margin, log(1 + exp(positive - negative)).
+        distance: ``"euclidean"``, or ``"cosine"``, one minus the cosine of two centers around the origin.
 
     Example:
         >>> import torch
@@ -50,15 +54,15 @@ def hetero_center_triplet(statistics: Statistics, *, margin: float) -> HeteroCen
     person re-identification", 2021, eq. 7; there on PK batches, here on any batch.
     """
     same_identity = statistics.same_identity
-    distances = statistics.center_distances  # (N, N)
+    distances = statistics.center_cosine_distances if distance == "cosine" else statistics.center_distances  # (N, N)
     partners = same_identity & ~statistics.same_cell
     anchors = partners.any(1) & ~same_identity.all(1)  # (N,)
     positive = farthest(distances, partners)
     negative = nearest(distances, ~same_identity)
     weights = anchors / statistics.cell_sizes  # (N,): a cell's rows share one vote
     weights = weights / weights.sum().clamp(min=1)
-    hinge = torch.relu(margin + positive - negative)
-    total, positive, negative = ((weights * term).sum() for term in (hinge, positive, negative))
+    terms = (hinge(positive - negative, margin), positive, negative)
+    total, positive, negative = ((weights * term).sum() for term in terms)
     return HeteroCenterTripletTerms(total + statistics.zero, positive, negative)
 
 
@@ -66,7 +70,8 @@ class HeteroCenterTripletLoss(Loss):
     """The loss of :func:`modinv.losses.hetero_center_triplet`.
 
     Args:
-        margin: in units of the features; default 0.3, from the reference.
+        margin: in units of the distance, or None for the soft margin; default 0.3, from the reference.
+        distance: ``"euclidean"`` (default) or ``"cosine"``.
         num_modalities: see :class:`modinv.losses.Loss`.
 
     Raises:
@@ -75,14 +80,17 @@ class HeteroCenterTripletLoss(Loss):
 
     needs = "identities"
 
-    def __init__(self, *, margin: float = 0.3, num_modalities: int | None = None) -> None:
+    def __init__(
+        self, *, margin: float | None = 0.3, distance: Distance = "euclidean", num_modalities: int | None = None
+    ) -> None:
         super().__init__(num_modalities=num_modalities)
-        self.margin = check_number("margin", margin, least=0)
+        check_choice("distance", distance, ("euclidean", "cosine"))
+        self.margin, self.distance = check_margin(margin), distance
 
     @override
     def read(self, statistics: Statistics) -> HeteroCenterTripletTerms:
-        return hetero_center_triplet(statistics, margin=self.margin)
+        return hetero_center_triplet(statistics, margin=self.margin, distance=self.distance)
 
     @override
     def extra_repr(self) -> str:
-        return f"margin={self.margin}"
+        return f"margin={self.margin}, distance={self.distance!r}"

@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from modinv._checks import check_choice, check_number
 from modinv.losses.loss import Loss
-from modinv.statistics import Statistics, diagonal, safe_sqrt
+from modinv.statistics import Statistics
 
 __all__ = ["InfoNCELoss", "InfoNCETerms", "info_nce"]
 
@@ -28,12 +28,11 @@ def info_nce(
 
         - mean over the candidates j of i's identity of   log (exp(s_ij / t) / sum_k exp(s_ik / t)).
 
-    The rows are scaled to length one. At level ``"center"`` anchors and candidates are the centers of identity and
-    modality, scaled again, and every center counts once. An anchor needs a candidate of its identity and one of
-    another.
+    At level ``"row"`` anchors and candidates are the rows, at level ``"center"`` the centers of identity and modality,
+    each of which counts once. An anchor needs a candidate of its identity and one of another.
 
     Cost: the Gram matrix of the directions, which is not that of the features, and N x N terms; at level ``"center"``
-    two N x N x N products.
+    the Gram matrix of the centers, a cell of k images in k equal rows.
 
     Args:
         statistics: of the batch.
@@ -52,21 +51,21 @@ def info_nce(
     the mean over several positives: Khosla et al., "Supervised contrastive learning", 2020, eq. 2. Between centers it
     is part of the MRIC loss of HOS-Net.
     """
-    directions, same = statistics.directions, statistics.same_identity
-    cosines, votes = directions.inner_products, torch.ones_like(statistics.cell_sizes)
+    same, votes = statistics.same_identity, torch.ones_like(statistics.cell_sizes)
+    distances = statistics.cosine_distances  # (N, N)
     if level == "center":
-        averaging, votes = statistics.cell_averaging, 1 / statistics.cell_sizes  # a cell's rows share one vote
-        cosines = _cosines(averaging @ cosines @ averaging.T)
+        distances, votes = statistics.center_cosine_distances, 1 / statistics.cell_sizes  # a cell's rows share one vote
+    scores = -distances / temperature  # of the cosines, less a constant
     candidates = ~statistics.same_modality
     anchors = (candidates & same).any(1) & (candidates & ~same).any(1)  # (N,)
     # Where there is no candidate the whole row stands in: finite, and left out by the weights.
-    scores = (cosines / temperature + votes.log()).masked_fill(~candidates & anchors[:, None], -torch.inf)
+    rivals = (scores + votes.log()).masked_fill(~candidates & anchors[:, None], -torch.inf)
     positives = (candidates & same) * votes  # (N, N)
     positives = positives / positives.sum(1, keepdim=True).clamp(min=1)  # one center at least, or one row
-    losses = scores.logsumexp(1) - (positives * cosines / temperature).sum(1) if len(same) else cosines.sum(1)
     weights = anchors * votes
+    losses = rivals.logsumexp(1) - (positives * scores).sum(1)  # (N,)
     total = (weights / weights.sum().clamp(min=1) * losses).sum()
-    return InfoNCETerms(total + directions.zero)
+    return InfoNCETerms(total + 0.0 * distances.sum())
 
 
 class InfoNCELoss(Loss):
@@ -101,10 +100,3 @@ class InfoNCELoss(Loss):
     @override
     def extra_repr(self) -> str:
         return f"level={self.level!r}, temperature={self.temperature}"
-
-
-def _cosines(products: Tensor) -> Tensor:
-    """Return the cosines between vectors from their inner products, (N, N); a zero vector has the cosine 0."""
-    lengths = safe_sqrt(diagonal(products))
-    lengths = lengths.masked_fill(lengths == 0, torch.inf)
-    return products / lengths[:, None] / lengths

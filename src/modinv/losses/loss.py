@@ -10,7 +10,7 @@ from modinv._checks import check_count
 from modinv.losses.meetings import Meeting, Meetings
 from modinv.statistics import Statistics, full_precision, statistics_of
 
-__all__ = ["Loss", "farthest", "nearest"]
+__all__ = ["Loss", "farthest", "hinge", "nearest"]
 
 
 class Loss(nn.Module):
@@ -105,14 +105,21 @@ def _settled(total: Tensor, kind: torch.dtype) -> Tensor:
     return total * torch.rsub(total.detach(), 1, alpha=0)  # times 1, or times NaN
 
 
+def hinge(gaps: Tensor, margin: float | None) -> Tensor:
+    """Return max(0, margin + gap), or the soft margin log(1 + exp(gap)) where the margin is None."""
+    return torch.nn.functional.softplus(gaps) if margin is None else torch.relu(margin + gaps)
+
+
 def farthest(distances: Tensor, mask: Tensor) -> Tensor:
-    """Return the largest distance of each row over the mask (N, N), 0 where the mask is empty, (N,)."""
-    return distances.masked_fill(~mask, 0).amax(1) if len(distances) else distances.sum(1)
+    """Return the largest distance of each row over the mask (…, N, N), 0 where the mask is empty, (…, N)."""
+    kept = distances.masked_fill(~mask, 0)
+    return kept.amax(-1) if len(distances) else kept.sum(-1)
 
 
 def nearest(distances: Tensor, mask: Tensor) -> Tensor:
-    """Return the smallest distance of each row over the mask (N, N), 0 where the mask is empty, (N,)."""
+    """Return the smallest distance of each row over the mask (…, N, N), 0 where the mask is empty, (…, N)."""
     # Not infinity there: an infinite value that is masked later still makes the gradient 0 x inf.
-    excluded = ~mask & mask.any(1, keepdim=True)
-    smallest = distances.masked_fill(excluded, torch.inf).amin(1) if len(distances) else distances.sum(1)
-    return smallest.where(mask.any(1), 0)
+    some = mask.any(-1)
+    kept = distances.masked_fill(~mask & some[..., None], torch.inf)
+    smallest = kept.amin(-1) if len(distances) else kept.sum(-1)
+    return smallest.where(some, 0)
