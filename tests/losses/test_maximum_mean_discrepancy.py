@@ -34,17 +34,13 @@ def plain_loop(batch: Batch, *, scales: Any = (0.25, 0.5, 1, 2, 4), bandwidth: f
 
 def discrepancy(first: Tensor, second: Tensor, scales: Any, bandwidth: float, unbiased: bool, margin: float) -> Tensor:
     rows = torch.cat([first, second])
-    gaps = [(x - y).square().sum().detach() for x in rows for y in rows]
-    width = bandwidth or torch.stack(gaps).sum() / (len(rows) ** 2 - len(rows))
+    gaps = (rows[:, None] - rows).square().sum(2).detach()
+    width = bandwidth or gaps.sum() / (len(rows) ** 2 - len(rows))
 
     def kernel(xs: Tensor, ys: Tensor, without_itself: bool = False) -> Tensor:
-        values = [
-            torch.stack([torch.exp(-(x - y).square().sum() / (scale * width)) for scale in scales]).sum()
-            for i, x in enumerate(xs)
-            for j, y in enumerate(ys)
-            if not (without_itself and i == j)
-        ]
-        return mean(values)
+        squares = (xs[:, None] - ys).square().sum(2)
+        values = torch.stack([torch.exp(-squares / (scale * width)) for scale in scales]).sum(0)
+        return values[~torch.eye(len(xs), dtype=torch.bool)].mean() if without_itself else values.mean()
 
     value = kernel(first, first, unbiased) + kernel(second, second, unbiased) - 2 * kernel(first, second)
     return (value - margin).clamp(min=0) if margin else value
@@ -90,11 +86,11 @@ def test_margin_is_a_hinge_without_gradient_below_it() -> None:
 
 def test_unbiased_form_is_zero_on_the_average_where_the_distributions_are_equal() -> None:
     labels, modalities = torch.arange(8) % 4, torch.arange(8) // 4
-    draws = torch.randn(400, 8, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    draws = torch.randn(225, 8, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     for unbiased, centre in ((True, 0.0), (False, 1.0)):
         loss = MaximumMeanDiscrepancyLoss(unbiased=unbiased, bandwidth=10.0)
         values = torch.stack([loss(rows, labels, modalities) for rows in draws])
-        assert (abs(float(values.mean()) - centre) < 4 * float(values.std()) / 20) == unbiased
+        assert (abs(float(values.mean()) - centre) < 4 * float(values.std()) / 15) == unbiased
         assert bool((values < 0).any()) == unbiased
 
 
