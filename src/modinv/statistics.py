@@ -130,9 +130,10 @@ class Statistics:
     @lazy
     def row_gram(self) -> Tensor:
         """Inner products of the features around the common shift, z_i + mu_m(i), (N, N)."""
-        identity = torch.eye(len(self.features), dtype=self.dtype, device=self.features.device)
-        both = torch.cat([identity, self.membership], dim=1)  # (N, N + M): takes rows and means to the features
-        return both @ self.gram @ both.T
+        sizes = len(self.features), self.membership.shape[1]
+        rows, means = self.gram.split(sizes)
+        products, with_means = torch.addmm(rows, self.membership, means).split(sizes, dim=1)
+        return torch.addmm(products, with_means, self.membership.T)
 
     @lazy
     def row_distances(self) -> Tensor:

@@ -48,7 +48,7 @@ def class_aware_discrepancy(statistics: Statistics, *, unbiased: bool = False) -
     person re-identification", 2021, whose code calls it CMMD.
     """
     compared, directions = comparisons_of(statistics, "identity"), statistics.directions
-    values = discrepancies(directions.inner_products.square(), statistics, compared, unbiased=unbiased)  # (P, R)
+    values = discrepancies(directions.inner_products.square()[None], statistics, compared, unbiased=unbiased)  # (P, R)
     return ClassAwareDiscrepancyTerms((pair_weights(compared, int(unbiased)) * values).sum() + directions.zero)
 
 
