@@ -9,7 +9,7 @@ from typing_extensions import override
 from modinv._checks import check_choice, check_count, check_flag, check_number
 from modinv.groups import Comparisons, comparisons_of, pair_weights, pairs
 from modinv.losses.loss import Loss
-from modinv.statistics import Statistics, diagonal, squared_distances
+from modinv.statistics import Statistics, squared_distances
 
 __all__ = [
     "MaximumMeanDiscrepancyLoss",
@@ -73,17 +73,13 @@ def maximum_mean_discrepancy(
     """
     compared = comparisons_of(statistics, level)
     squares = squared_distances(statistics.row_gram)  # (N, N)
-    widths = squares.new_full((1, 1), bandwidth or 0.0)  # (P, R)
-    if bandwidth is None:
-        widths = mean_squares(squares, statistics, compared)
-        widths = widths.masked_fill(widths == 0, torch.inf)  # the rows count as one point
+    widths = _widths(squares, statistics, compared) if bandwidth is None else squares.new_full((1, 1), bandwidth)
     # Row i stands for its comparison i.
     kernel = _kernel(squares * (-(0.5 ** (kernels - 1 - kernels // 2)) / widths)[:, :, None], kernels)  # (P, N, N)
     values = discrepancies(kernel, statistics, compared, unbiased=unbiased)  # (P, R)
     if margin:
         values = torch.relu(values - margin)
-    total = (pair_weights(compared, int(unbiased)) * values).sum()
-    return MaximumMeanDiscrepancyTerms(total + statistics.zero)
+    return MaximumMeanDiscrepancyTerms((pair_weights(compared, int(unbiased)) * values).sum())
 
 
 class MaximumMeanDiscrepancyLoss(Loss):
@@ -170,7 +166,7 @@ def mean_squares(squares: Tensor, statistics: Statistics, compared: Comparisons)
     count = torch.add(*pairs(compared.counts))  # (P, R)
     sums = compared.differences.abs() @ cell_sums(squares.detach()[None], statistics, compared)[0].flatten(0, 1)
     means = sums / (count * (count - 1)).clamp(min=1)
-    lengths = diagonal(statistics.row_gram.detach()).sum() / max(len(squares), 1)
+    lengths = statistics.row_gram.detach().trace() / max(len(squares), 1)
     return means.masked_fill(means <= 16 * statistics.eps * lengths, 0)
 
 
@@ -182,6 +178,12 @@ def cell_sums(values: Tensor, statistics: Statistics, compared: Comparisons) -> 
     sums = (values * belongs) @ members  # (P, N, M): row i with the rows of its identity in each modality
     outer = (members[:, :, None] * sums[:, :, None]).flatten(2)  # (P, N, M M)
     return (outer.mT @ belongs).unflatten(1, (members.shape[1], -1))
+
+
+def _widths(squares: Tensor, statistics: Statistics, compared: Comparisons) -> Tensor:
+    """Return the bandwidth of each comparison, (P, R), infinite where its rows count as one point."""
+    widths = mean_squares(squares, statistics, compared)
+    return widths.masked_fill(widths == 0, torch.inf)
 
 
 def _kernel(exponents: Tensor, kernels: int) -> Tensor:

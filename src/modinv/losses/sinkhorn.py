@@ -68,20 +68,16 @@ def sinkhorn(
     spread = mean_squares(squares, statistics, compared)[:, None, :, None]  # (P, 1, R, 1): row i's own, or all rows'
     spread = spread.masked_fill(spread == 0, 1)
     shares = torch.add(*pairs(statistics.membership.T / compared.counts.clamp(min=1)))  # (P, N)
-    kept, logarithms = _problems(statistics, compared), _logarithms(shares)  # (P, 2, N, N), (P, 1, 1, N)
-
-    def step(costs: Tensor, potentials: Tensor, strength: Tensor) -> Tensor:
-        scores = (logarithms + (potentials[:, :, None] - costs) / strength).masked_fill(~kept, -torch.inf)
-        return -strength[..., 0] * scores.logsumexp(3)
-
-    potentials = squares.new_zeros(kept.shape[:3])  # (P, 2, N)
+    logarithms = _logarithms(shares, statistics, compared)  # (P, 2, N, N)
+    potentials = squares.new_zeros(logarithms.shape[:3])  # (P, 2, N), in units of the spread like the costs
     with torch.no_grad():
-        for factor in _factors(regularization, iterations):
-            potentials = (potentials + step(squares, potentials, factor * spread)) / 2
+        costs = squares / spread  # (P, 1, N, N)
+        for strength in _strengths(regularization, iterations):
+            potentials = torch.add(potentials / 2, _moved(potentials, costs, logarithms, strength), alpha=0.5)
     # Both potentials of a plan see each cost, so each hands on half of its derivative.
-    halved = (squares + squares.detach()) / 2
-    last = step(halved, potentials, regularization * spread)
-    gaps = shares * (last[:, 0] - last[:, 1])  # (P, N)
+    costs = (squares + squares.detach()) / (2 * spread)
+    across, own = _moved(potentials, costs, logarithms, regularization).unbind(1)  # (P, N)
+    gaps = shares * spread[:, 0, :, 0] * (across - own)
     values = gaps.sum(1, keepdim=True) if compared.belongs is None else gaps @ compared.belongs  # (P, R)
     total = (pair_weights(compared, 0) * values).sum() / statistics.features.shape[1]
     return SinkhornTerms(total + statistics.zero)
@@ -123,27 +119,29 @@ class SinkhornLoss(Loss):
         return f"level={self.level!r}, regularization={self.regularization}, iterations={self.iterations}"
 
 
-def _problems(statistics: Statistics, compared: Comparisons) -> Tensor:
-    """Return which rows j row i can move to: those of the other modality, and those of its own, bool (P, 2, N, N).
+def _moved(potentials: Tensor, costs: Tensor, logarithms: Tensor, strength: float) -> Tensor:
+    """Return the potentials that answer the given ones, (P, 2, N)."""
+    scores = torch.add(logarithms, potentials[:, :, None] - costs, alpha=1 / strength)
+    return -strength * scores.logsumexp(3)
 
-    A row that has none moves to itself, at no cost: finite, and left out by the weights.
+
+def _logarithms(shares: Tensor, statistics: Statistics, compared: Comparisons) -> Tensor:
+    """Return the logarithms of the shares of the rows j that row i can move to, (P, 2, N, N).
+
+    These are the rows of the other modality, and then those of its own. A row that has none moves to itself, at no
+    cost: finite, and left out by the weights.
     """
     first, second = pairs(statistics.membership.T > 0)  # (P, N)
     across = first[:, :, None] & second[:, None]
-    across = across | across.mT
     own = (first | second)[:, None] & statistics.same_modality
-    kept = torch.stack([across, own], 1)  # (P, 2, N, N)
+    kept = torch.stack([across | across.mT, own], 1)  # (P, 2, N, N)
     if compared.belongs is not None:
         kept = kept & statistics.same_identity
     alone = torch.eye(kept.shape[-1], dtype=torch.bool, device=kept.device) & ~kept.any(3, keepdim=True)
-    return kept | alone
+    logarithms = shares.masked_fill(shares == 0, 1).log()[:, None, None]
+    return logarithms.masked_fill(~(kept | alone), -torch.inf)
 
 
-def _logarithms(shares: Tensor) -> Tensor:
-    """Return the logarithms of the shares of the rows, 0 for a row without one, (P, N) -> (P, 1, 1, N)."""
-    return shares.masked_fill(shares == 0, 1).log()[:, None, None]
-
-
-def _factors(regularization: float, iterations: int) -> list[float]:
+def _strengths(regularization: float, iterations: int) -> list[float]:
     """Return the strength of each step in units of the spread: halved from 1 on, and then the one that is asked for."""
     return [max(regularization, 0.5**step) for step in range(iterations)]
