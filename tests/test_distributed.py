@@ -254,7 +254,7 @@ def test_training_mode_reaches_the_loss() -> None:
 
 
 def test_repr_shows_the_loss() -> None:
-    assert "(loss): HeteroCenterTripletLoss(margin=0.3)" in repr(GlobalBatch(modinv.HeteroCenterTripletLoss()))
+    assert "(loss): HeteroCenterTripletLoss(margin=0.3, " in repr(GlobalBatch(modinv.HeteroCenterTripletLoss()))
     assert repr(GlobalBatch(squares)) == "GlobalBatch(loss=squares)"
 
 

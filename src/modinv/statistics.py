@@ -130,15 +130,21 @@ class Statistics:
     @lazy
     def row_gram(self) -> Tensor:
         """Inner products of the features around the common shift, z_i + mu_m(i), (N, N)."""
-        sizes = len(self.features), self.membership.shape[1]
-        rows, means = self.gram.split(sizes)
-        products, with_means = torch.addmm(rows, self.membership, means).split(sizes, dim=1)
-        return torch.addmm(products, with_means, self.membership.T)
+        sizes = list(self.membership.shape)  # N, M
+        rows, means = (part.split(sizes, 1) for part in self.gram.split(sizes))  # slices would fill zeros, backward
+        # mu_m(i) . (z_j + mu_m(j) / 2): with its transpose all but z_i . z_j, and no N x N x N product
+        shifts = self.membership @ (means[0] + means[1] @ self.membership.T / 2)  # (N, N)
+        return rows[0] + (shifts + shifts.T)
+
+    @lazy
+    def squared_row_distances(self) -> Tensor:
+        """The squared distances |x_i - x_j|^2 between all rows up to rounding, which can be below zero, (N, N)."""
+        return squared_distances(self.row_gram)
 
     @lazy
     def row_distances(self) -> Tensor:
         """The distances |x_i - x_j| between all rows, (N, N)."""
-        return safe_sqrt(squared_distances(self.row_gram))
+        return safe_sqrt(self.squared_row_distances)
 
     @lazy
     def center_distances(self) -> Tensor:
@@ -194,7 +200,7 @@ class Statistics:
     @lazy
     def cosine_distances(self) -> Tensor:
         """One minus the cosine of the angle between all rows, (N, N)."""
-        return squared_distances(self.directions.row_gram) / 2  # of directions around any shift
+        return self.directions.squared_row_distances / 2
 
     def with_fixed(self, modality: int) -> "Statistics":
         """Return the statistics of the same batch in which one modality's rows receive no gradient."""
@@ -268,7 +274,7 @@ def safe_sqrt(squares: Tensor) -> Tensor:
 def squared_distances(gram: Tensor) -> Tensor:
     """Return |v_i - v_j|^2 from the inner products v_i . v_j, both (N, N)."""
     squares = diagonal(gram)
-    return squares[:, None] + squares - 2 * gram
+    return torch.sub(squares[:, None] + squares, gram, alpha=2)  # one pass over N x N less, and one backward
 
 
 def diagonal(matrix: Tensor) -> Tensor:

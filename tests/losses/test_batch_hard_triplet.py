@@ -56,7 +56,7 @@ def test_value_and_gradient_are_those_of_the_plain_loop(batch: Batch, pairs: Any
 
 @pytest.mark.parametrize("case", cases("batch_hard_triplet") + cases("batch_hard_triplet_four_way"))
 def test_published_value_and_gradient_are_reproduced(case: Case) -> None:
-    assert_reproduced(modinv.BatchHardTripletLoss(**case.options), case, rtol=1e-14)
+    assert_reproduced(modinv.BatchHardTripletLoss(**case.options), case, rtol=1e-13)
 
 
 def by_hand(pairs: Any, **options: Any) -> float:

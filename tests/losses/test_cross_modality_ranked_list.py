@@ -79,6 +79,19 @@ def test_terms_by_hand() -> None:
     assert float(terms.push) == pytest.approx((3 + 3 + 1.5 + 0.5 + 1) / 4)
 
 
+def test_opposite_directions_are_outside_of_a_radius_of_two_in_any_order() -> None:
+    """The published weights jump there, and the distance of opposite directions rounds to either side of 2."""
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(6, 5, generator=generator).repeat(2, 1)
+    features[6:] *= -1
+    labels, modalities = torch.arange(12) // 3, torch.arange(12) // 6
+    value = modinv.CrossModalityRankedListLoss()(features, labels, modalities)
+    expected = modinv.CrossModalityRankedListLoss()(features.double(), labels, modalities)
+    torch.testing.assert_close(value.double(), expected, rtol=1e-5, atol=0)
+    oracle = plain_loop(Batch(features.double(), labels, modalities), {"alpha_cross": 2.0 - 1e-9})
+    torch.testing.assert_close(expected, oracle, rtol=1e-7, atol=0)
+
+
 def test_loss_is_zero_where_all_pairs_are_where_they_shall_be() -> None:
     labels, modalities = torch.arange(4) // 2, torch.arange(4) % 2
     features = (10.0 * labels[:, None] + 0.1 * modalities[:, None]).requires_grad_()

@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from modinv._checks import check_choice, check_margin
 from modinv.losses.loss import Loss, farthest, hinge, nearest
-from modinv.statistics import Statistics
+from modinv.statistics import Statistics, safe_sqrt
 
 __all__ = ["BatchHardTripletLoss", "BatchHardTripletTerms", "batch_hard_triplet"]
 
@@ -64,18 +64,15 @@ def batch_hard_triplet(
     Reference: Hermans, Beyer and Leibe, "In defense of the triplet loss for person re-identification", 2017, eq. 5;
     ``"four_way"``: Fu, Hu, Wu, Shi, Mei and He, "CM-NAS", 2021, there for two modalities.
     """
-    candidates = _candidates(statistics, pairs)  # (V, 1 or N, N), or (N, N)
-    myself = torch.eye(len(statistics.labels), dtype=torch.bool, device=statistics.labels.device)
-    positives = statistics.same_identity & ~myself & candidates
-    negatives = ~statistics.same_identity & candidates
-    anchors = (positives.any(-1) & negatives.any(-1)).to(statistics.dtype)  # (V, N), or (N,)
-    positive = farthest(statistics.row_distances, positives)
-    negative = nearest(statistics.row_distances, negatives)
-    weights = _weights(statistics, anchors, pairs)
-    hardness = hinge(positive - negative, margin)
-    total = ((weights if reduction == "mean" else anchors) * hardness).sum()
-    positive, negative = ((weights * term).sum() for term in (positive, negative))
-    return BatchHardTripletTerms(total + statistics.zero, positive, negative)
+    positives, negatives = _candidates(statistics, pairs)  # (N, N), or (M, N, N)
+    anchors = (positives.any(-1) & negatives.any(-1)).to(statistics.dtype)  # (N,), or (M, N)
+    squares = statistics.squared_row_distances
+    chosen = torch.stack([farthest(squares, positives), nearest(squares, negatives)]).flatten(1)
+    distances = safe_sqrt(chosen)  # (2, N), or (2, M N): not N x N roots
+    weights = _weights(statistics, anchors, pairs).flatten()
+    positive, negative = distances
+    total = (weights if reduction == "mean" else anchors.flatten()) @ hinge(positive - negative, margin)
+    return BatchHardTripletTerms(total + statistics.zero, *(distances @ weights))
 
 
 class BatchHardTripletLoss(Loss):
@@ -114,13 +111,18 @@ class BatchHardTripletLoss(Loss):
         return f"margin={self.margin}, pairs={self.pairs!r}, reduction={self.reduction!r}"
 
 
-def _candidates(statistics: Statistics, pairs: Pairs) -> Tensor:
-    """Return which rows may be a positive or a negative of an anchor: (N, N), or for each modality (M, 1, N)."""
-    if pairs == "four_way":
-        return statistics.membership.T[:, None] > 0
+def _candidates(statistics: Statistics, pairs: Pairs) -> tuple[Tensor, Tensor]:
+    """Return which rows may be a positive and a negative of each row: (N, N), or for each modality (M, N, N)."""
+    same = statistics.same_identity
+    myself = torch.eye(len(same), dtype=torch.bool, device=same.device)
+    positives, negatives = same & ~myself, ~same
     if pairs == "all":
-        return torch.ones_like(statistics.same_modality)
-    return statistics.same_modality if pairs == "intra" else ~statistics.same_modality
+        return positives, negatives
+    if pairs == "four_way":
+        others = statistics.membership.T[:, None] > 0  # (M, 1, N)
+    else:
+        others = statistics.same_modality if pairs == "intra" else ~statistics.same_modality
+    return positives & others, negatives & others
 
 
 def _weights(statistics: Statistics, anchors: Tensor, pairs: Pairs) -> Tensor:

@@ -40,7 +40,8 @@ def cross_modality_ranked_list(
         push = sum over the negatives k with d_ik < alpha of   w_ik (alpha - d_ik),   w_i = softmax(-temperature d_ik).
 
     Each kind has its own alpha and margin. What has no pair is 0. The weights are differentiated. At d_ik = alpha a
-    negative enters the softmax with a weight above zero, so the value jumps there: the published formula.
+    negative enters the softmax with a weight above zero, so the value jumps there: the published formula. A distance
+    equal to alpha up to rounding is outside.
 
     Cost: a Gram matrix, that of the directions by default, else the shared one, and N x N terms.
 
@@ -67,7 +68,7 @@ def cross_modality_ranked_list(
 
     Reference: Tian, Zhang, Lin, Qu, Xie and Ma, "Farewell to mutual information: variational distillation for
     cross-modal person re-identification", 2021, from its code; the list without modalities: Wang, Hua, Kodirov, Hu,
-    Garnier and Robertson, "Ranked list loss for deep metric learning", 2019, eq. 5 to 7.
+    Garnier and Robertson, "Ranked list loss for deep metric learning", 2019.
     """
     read = statistics.directions if normalized else statistics
     myself = torch.eye(len(read.labels), dtype=torch.bool, device=read.labels.device)
@@ -75,7 +76,7 @@ def cross_modality_ranked_list(
     intra, cross = statistics.same_modality, ~statistics.same_modality
     kinds = ((intra, alpha_intra, margin_intra), (cross, alpha_cross, margin_cross))
     pulls = [_pull(read.row_distances, positives & kind, alpha - margin) for kind, alpha, margin in kinds]
-    pushes = [_push(read.row_distances, negatives & kind, alpha, temperature) for kind, alpha, _ in kinds]
+    pushes = [_push(read, negatives & kind, alpha, temperature) for kind, alpha, _ in kinds]
     rows = statistics.counts.sum().clamp(min=1)
     pull, push = (torch.add(*terms).sum() / rows for terms in (pulls, pushes))
     return CrossModalityRankedListTerms(pull + push + read.zero, pull, push)
@@ -139,9 +140,11 @@ def _pull(distances: Tensor, positives: Tensor, radius: float) -> Tensor:
     return (torch.relu(distances - radius) * positives).sum(1) / positives.sum(1).clamp(min=1)
 
 
-def _push(distances: Tensor, negatives: Tensor, radius: float, temperature: float) -> Tensor:
+def _push(read: Statistics, negatives: Tensor, radius: float, temperature: float) -> Tensor:
     """Return what the negatives (N, N) inside the radius lack to it, the nearest with most weight, (N,)."""
-    inside = negatives & (distances < radius)
+    distances = read.row_distances
+    # At the radius up to rounding is outside: opposite directions are 2 apart, the default across modalities.
+    inside = negatives & (distances < radius * (1 - 16 * read.eps))
     some = inside.any(1, keepdim=True)
     # The whole row stands in where there is none: finite, and left out below.
     weights = (-temperature * distances).masked_fill(~inside & some, -torch.inf).softmax(1)

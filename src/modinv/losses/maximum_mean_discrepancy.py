@@ -9,7 +9,7 @@ from typing_extensions import override
 from modinv._checks import check_choice, check_count, check_flag, check_number
 from modinv.groups import Comparisons, comparisons_of, pair_weights, pairs
 from modinv.losses.loss import Loss
-from modinv.statistics import Statistics, squared_distances
+from modinv.statistics import Statistics
 
 __all__ = [
     "MaximumMeanDiscrepancyLoss",
@@ -72,7 +72,7 @@ def maximum_mean_discrepancy(
     visible-thermal person ReID", 2021; its code adds MMD^2 itself where it exceeds the margin.
     """
     compared = comparisons_of(statistics, level)
-    squares = squared_distances(statistics.row_gram)  # (N, N)
+    squares = statistics.squared_row_distances  # (N, N)
     widths = _widths(squares, statistics, compared) if bandwidth is None else squares.new_full((1, 1), bandwidth)
     # Row i stands for its comparison i.
     kernel = _kernel(squares * (-(0.5 ** (kernels - 1 - kernels // 2)) / widths)[:, :, None], kernels)  # (P, N, N)

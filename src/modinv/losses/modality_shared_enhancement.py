@@ -58,7 +58,7 @@ def modality_shared_enhancement(
     anchors = (partners.any(1) & siblings.any(1)).to(distances.dtype)  # (N,)
     cross, intra = _mean(distances, partners), _mean(distances, siblings)
     weights = anchors / anchors.sum().clamp(min=1)
-    total, cross, intra = ((weights * term).sum() for term in ((cross - intra).square(), cross, intra))
+    total, cross, intra = (weights @ term for term in ((cross - intra).square(), cross, intra))
     shared = statistics if distance == "euclidean" else statistics.directions
     return ModalitySharedEnhancementTerms(total + shared.zero, cross, intra)
 

@@ -10,7 +10,7 @@ from modinv._checks import check_choice, check_count, check_number
 from modinv.groups import Comparisons, comparisons_of, pair_weights, pairs
 from modinv.losses.loss import Loss
 from modinv.losses.maximum_mean_discrepancy import mean_squares
-from modinv.statistics import Statistics, squared_distances
+from modinv.statistics import Statistics
 
 __all__ = ["SinkhornLoss", "SinkhornTerms", "sinkhorn"]
 
@@ -64,7 +64,7 @@ def sinkhorn(
     Sinkhorn divergences", 2019, eq. 3 and section 3. Units of the regularization and the steps are our choice.
     """
     compared = comparisons_of(statistics, level)
-    squares = squared_distances(statistics.row_gram)  # (N, N)
+    squares = statistics.squared_row_distances  # (N, N)
     spread = mean_squares(squares, statistics, compared)[:, None, :, None]  # (P, 1, R, 1): row i's own, or all rows'
     spread = spread.masked_fill(spread == 0, 1)
     shares = torch.add(*pairs(statistics.membership.T / compared.counts.clamp(min=1)))  # (P, N)

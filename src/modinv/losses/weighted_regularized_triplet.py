@@ -93,7 +93,7 @@ def weighted_regularized_triplet(
     shares = anchors.to(distances.dtype) / anchors.sum().clamp(min=1)  # (N,)
     gap = positive - negative
     hinge = torch.nn.functional.softplus(gamma * gap * gap.abs() if squared else gamma * gap)
-    total, positive, negative = ((shares * term).sum() for term in (hinge, positive, negative))
+    total, positive, negative = (shares @ term for term in (hinge, positive, negative))
     return WeightedRegularizedTripletTerms(total + statistics.zero, positive, negative)
 
 
