@@ -9,7 +9,7 @@ from typing_extensions import override
 from modinv._checks import check_choice, check_count, check_flag, check_number
 from modinv.groups import Comparisons, comparisons_of, pair_weights, pairs
 from modinv.losses.loss import Loss
-from modinv.statistics import Statistics
+from modinv.statistics import Statistics, diagonal
 
 __all__ = [
     "MaximumMeanDiscrepancyLoss",
@@ -166,7 +166,7 @@ def mean_squares(squares: Tensor, statistics: Statistics, compared: Comparisons)
     count = torch.add(*pairs(compared.counts))  # (P, R)
     sums = compared.differences.abs() @ cell_sums(squares.detach()[None], statistics, compared)[0].flatten(0, 1)
     means = sums / (count * (count - 1)).clamp(min=1)
-    lengths = statistics.row_gram.detach().trace() / max(len(squares), 1)
+    lengths = diagonal(statistics.row_gram.detach()).sum() / max(len(squares), 1)
     return means.masked_fill(means <= 16 * statistics.eps * lengths, 0)
 
 
