@@ -119,8 +119,8 @@ DISTRIBUTIONS: dict[str, modinv.losses.Loss] = {
     ),
     "class-aware discrepancy": modinv.ClassAwareDiscrepancyLoss(),
     "similarity preservation": modinv.SimilarityPreservationLoss(),
-    "sinkhorn": modinv.SinkhornLoss(regularization=0.5),
-    "sinkhorn identity": modinv.SinkhornLoss(level="identity", regularization=0.5),
+    "sinkhorn": modinv.SinkhornLoss(regularization=0.5, iterations=6),
+    "sinkhorn identity": modinv.SinkhornLoss(level="identity", regularization=0.5, iterations=4),
 }
 PREDICTIONS: dict[str, modinv.losses.Loss] = {
     "prediction jeffreys": modinv.PredictionConsistencyLoss(temperature=2.0),
