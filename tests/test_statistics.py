@@ -1,11 +1,13 @@
 """Means, rows around them, and the Gram matrix."""
 
+import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import modinv
 from batches import make_batch
+from modinv import Batch, groups
 from modinv.losses.loss import farthest, nearest
 from modinv.statistics import safe_sqrt, statistics_of
 
@@ -172,13 +174,42 @@ def test_distances_to_identity_centers_are_those_of_the_rows_to_all_identities()
     torch.testing.assert_close(statistics_of(*batch).distances_to_identity_centers, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_center_cosine_distances_are_around_the_origin() -> None:
-    features, labels, modalities = batch = make_batch()
-    centers = torch.stack(
-        [features[(labels == y) & (modalities == m)].mean(0) for y, m in zip(labels, modalities, strict=True)]
+def centers_of(batch: Batch) -> Tensor:
+    """The centers in the order of ``statistics.centers``."""
+    cells = statistics_of(*batch).centers
+    return torch.stack(
+        [
+            batch.features[(batch.labels == y) & (batch.modalities == m)].mean(0)
+            for y, m in zip(cells.labels, cells.modalities, strict=True)
+        ]
     )
+
+
+def test_distances_between_centers_are_euclidean() -> None:
+    batch = make_batch((9, 7, 5))
+    expected = torch.cdist(centers_of(batch), centers_of(batch), compute_mode="donot_use_mm_for_euclid_dist")
+    torch.testing.assert_close(statistics_of(*batch).distances_between_centers, expected, rtol=1e-12, atol=1e-6)
+
+
+def test_cosine_distances_between_centers_are_around_the_origin() -> None:
+    batch = make_batch((9, 7, 5))
+    centers = centers_of(batch)
     expected = 1 - torch.nn.functional.cosine_similarity(centers[:, None], centers, dim=2)
-    torch.testing.assert_close(statistics_of(*batch).center_cosine_distances, expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(statistics_of(*batch).cosine_distances_between_centers, expected, rtol=0, atol=1e-12)
+
+
+def test_center_stands_once_where_labels_can_be_read_and_for_each_row_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batch = make_batch((9, 7, 5))
+    cells = set(zip(batch.labels.tolist(), batch.modalities.tolist(), strict=True))
+    once = statistics_of(*batch).centers
+    assert len(once.labels) == len(cells)
+    assert once.times.tolist() == [1.0] * len(cells)
+    monkeypatch.setattr(groups, "places_of_cells", lambda *_: None)
+    statistics = statistics_of(*batch)
+    assert len(statistics.centers.labels) == len(batch.labels)
+    assert torch.equal(statistics.centers.times, statistics.cell_sizes)
 
 
 def test_squared_distances_to_centers_are_those_of_the_rows_to_their_cell() -> None:

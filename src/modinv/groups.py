@@ -1,19 +1,24 @@
 """Labels and modalities to groups: which rows share an identity or a modality, and which groups a level compares.
 
 Nothing here depends on a feature, and every shape depends on the number of rows alone: no ``unique``, no ``nonzero``.
-So nothing waits for a device and everything compiles.
+So nothing waits for a device and everything compiles. The one exception, :func:`places_of_cells`, looks only where
+reading is free.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from modinv._checks import host_values
 
 __all__ = [
     "LEVELS",
     "Cells",
     "Comparisons",
+    "Places",
     "average",
     "both_ways",
     "comparisons_of",
@@ -21,6 +26,7 @@ __all__ = [
     "membership",
     "pair_weights",
     "pairs",
+    "places_of_cells",
     "same_identity",
     "same_modality",
 ]
@@ -53,6 +59,27 @@ def membership(modalities: Tensor, num_modalities: int) -> Tensor:
         [[1, 0], [0, 1], [0, 0]]
     """
     return modalities[:, None] == torch.arange(num_modalities, device=modalities.device)
+
+
+class Places(NamedTuple):
+    """Where the cells are in a batch."""
+
+    first: Tensor  # (C,): one row of each cell
+    cells: Tensor  # (N,): the cell of each row
+
+
+def places_of_cells(labels: Tensor, modalities: Tensor) -> Places | None:
+    """Return where the cells are, or None where the labels cannot be read for free.
+
+    That is on an accelerator, and in a graph, which must serve other labels too.
+    """
+    numbers = host_values(labels), host_values(modalities)
+    if numbers[0] is None or numbers[1] is None or torch.jit.is_tracing():  # type: ignore[attr-defined]
+        return None
+    kinds, kind = np.unique(numbers[1], return_inverse=True)
+    _, identity = np.unique(numbers[0], return_inverse=True)
+    _, first, cells = np.unique(identity * len(kinds) + kind, return_index=True, return_inverse=True)
+    return Places(torch.from_numpy(first), torch.from_numpy(cells))
 
 
 class Cells(Protocol):

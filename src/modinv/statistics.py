@@ -25,7 +25,7 @@ from modinv import groups
 from modinv._checks import check_batch, refuse_vmap
 from modinv._compat import HAS_FP32_PRECISION, WITHOUT_AUTOCAST, check_compiler
 
-__all__ = ["Centered", "Statistics", "diagonal", "full_precision", "lazy", "safe_sqrt", "statistics_of"]
+__all__ = ["Centered", "Centers", "Statistics", "diagonal", "full_precision", "lazy", "safe_sqrt", "statistics_of"]
 
 T = TypeVar("T")
 
@@ -51,6 +51,21 @@ class Centered(NamedTuple):
 
     rows: Tensor  # (N, D): z_i
     means: Tensor  # (M, D): mu_m, zero for a modality without rows
+
+
+class Centers(NamedTuple):
+    """The centers of the cells, C of them.
+
+    Where the labels can be read for free a cell stands here once. Elsewhere each row of the batch stands for its cell,
+    and no shape depends on the labels. A loss gives each center 1 / ``times`` votes.
+    """
+
+    places: groups.Places | None  # None: all rows
+    labels: Tensor  # (C,)
+    modalities: Tensor  # (C,)
+    same_identity: Tensor  # bool (C, C)
+    same_modality: Tensor  # bool (C, C)
+    times: Tensor  # (C,): how often the cell stands here
 
 
 class Statistics:
@@ -130,11 +145,11 @@ class Statistics:
     @lazy
     def row_gram(self) -> Tensor:
         """Inner products of the features around the common shift, z_i + mu_m(i), (N, N)."""
-        sizes = list(self.membership.shape)  # N, M
-        rows, means = (part.split(sizes, 1) for part in self.gram.split(sizes))  # slices would fill zeros, backward
-        # mu_m(i) . (z_j + mu_m(j) / 2): with its transpose all but z_i . z_j, and no N x N x N product
-        shifts = self.membership @ (means[0] + means[1] @ self.membership.T / 2)  # (N, N)
-        return rows[0] + (shifts + shifts.T)
+        rows, means = self.gram.split(self.membership.shape, dim=0)  # (N, N + M), (M, N + M)
+        products, across = rows.split(self.membership.shape, dim=1)  # z_i . z_j (N, N), z_i . mu_m (N, M)
+        between = means[:, len(products) :]  # (M, M): mu_m . mu_n
+        half = (across + self.membership @ between / 2) @ self.membership.T  # no product of N x N x N
+        return products + (half + half.T)
 
     @lazy
     def squared_row_distances(self) -> Tensor:
@@ -155,15 +170,33 @@ class Statistics:
         return safe_sqrt(squared_distances(self.cell_averaging @ self.row_gram @ self.cell_averaging.T))
 
     @lazy
-    def center_cosine_distances(self) -> Tensor:
-        """One minus the cosine of the angle between the centers of the cells of all rows, (N, N)."""
-        kind = _product_type(self.features)
-        return self._of(self.cell_averaging.to(kind) @ self.features.to(kind)).cosine_distances
+    def centers(self) -> Centers:
+        """Whose centers :attr:`distances_between_centers` compares."""
+        places = groups.places_of_cells(self.labels, self.modalities)
+        if places is None:
+            same = self.same_identity, self.same_modality
+            return Centers(None, self.labels, self.modalities, *same, self.cell_sizes)
+        labels, modalities = self.labels[places.first], self.modalities[places.first]
+        same = groups.same_identity(labels), groups.same_modality(modalities)
+        return Centers(places, labels, modalities, *same, torch.ones(len(labels), dtype=self.dtype))
+
+    @lazy
+    def distances_between_centers(self) -> Tensor:
+        """The distances between the centers of :attr:`centers`, (C, C)."""
+        if self.centers.places is None:
+            return self.center_distances  # from the shared Gram matrix
+        # Of few centers a Gram matrix of their own is cheaper; around the mean, it is exact under a common offset.
+        return self._statistics_of_centers(self.features - self.features.mean(0).detach()).row_distances
+
+    @lazy
+    def cosine_distances_between_centers(self) -> Tensor:
+        """One minus the cosine of the angle between the centers of :attr:`centers`, (C, C)."""
+        return self._statistics_of_centers(self.features).cosine_distances
 
     @lazy
     def distances_to_centers(self) -> Tensor:
         """The distances |x_i - c(j)| of all rows to the centers of the cells of all rows, (N, N)."""
-        return self._distances_to(self.cell_averaging)
+        return self._distances_to(self.cell_averaging, self.row_gram @ self.cell_averaging.T)
 
     @lazy
     def identity_averaging(self) -> Tensor:
@@ -171,9 +204,14 @@ class Statistics:
         return self.same_identity / self.same_identity.sum(1, keepdim=True).to(self.dtype)
 
     @lazy
+    def identity_products(self) -> Tensor:
+        """Inner products of all rows and the centers of the identities of all rows, (N, N)."""
+        return self.row_gram @ self.identity_averaging.T
+
+    @lazy
     def distances_to_identity_centers(self) -> Tensor:
         """The distances of all rows to the centers of the identities of all rows, over all modalities, (N, N)."""
-        return self._distances_to(self.identity_averaging)
+        return self._distances_to(self.identity_averaging, self.identity_products)
 
     @lazy
     def squared_distances_to_centers(self) -> Tensor:
@@ -211,18 +249,30 @@ class Statistics:
         """Return the statistics of the same batch with products over the features in float64."""
         return self if self.features.dtype == self.dtype else self._of(self.features.to(self.dtype))
 
-    def _distances_to(self, averaging: Tensor) -> Tensor:
-        """Return the distances of all rows to the means that a matrix (N, N) makes of them, (N, N)."""
-        products = self.row_gram @ averaging.T  # (N, N): x_i . c_j
+    def _distances_to(self, averaging: Tensor, products: Tensor) -> Tensor:
+        """Return the distances of all rows to the means that a matrix (N, N) makes of them; products: x_i . c_j."""
         scales = diagonal(self.row_gram)[:, None] + (averaging * products.T).sum(1)  # (N, N): |x_i|^2 + |c_j|^2
         squares = scales - 2 * products
         # The mean of equal rows rounds. What is left has no direction, and its root would give it a gradient.
         noise = 8 * torch.finfo(self.dtype).eps * scales
         return safe_sqrt(squares.masked_fill(squares <= noise, 0))
 
-    def _of(self, features: Tensor) -> "Statistics":
-        numbers = self.labels, self.modalities, self.membership.shape[1]
-        return Statistics(features, *numbers, input_eps=self.input_eps, seen=self._seen)
+    def _statistics_of_centers(self, features: Tensor) -> "Statistics":
+        """Return the statistics of the means of features (N, D) that :attr:`centers` lists."""
+        places, labels, modalities, *_ = self.centers
+        features = features.to(_product_type(features))
+        if places is None:
+            return self._of(self.cell_averaging.to(features.dtype) @ features)
+        sums = features.new_zeros(len(labels), features.shape[1]).index_add(0, places.cells, features)
+        counts = features.new_zeros(len(labels), 1).index_add(0, places.cells, torch.ones_like(features[:, :1]))
+        return self._of(sums / counts, labels, modalities)
+
+    def _of(self, features: Tensor, labels: Tensor | None = None, modalities: Tensor | None = None) -> "Statistics":
+        """Return the statistics of other features, and of as many labels."""
+        labels = self.labels if labels is None else labels
+        modalities = self.modalities if modalities is None else modalities
+        number = self.membership.shape[1]
+        return Statistics(features, labels, modalities, number, input_eps=self.input_eps, seen=self._seen)
 
     @property
     def zero(self) -> Tensor:

@@ -13,7 +13,7 @@ __all__ = ["assert_agrees", "every_batch", "mean"]
 
 BATCHES = {
     "ordinary": make_batch((9, 7), dimension=12, identities=3, seed=5),
-    "more rows than features": make_batch((40, 30), dimension=12, identities=5, seed=5),
+    "more rows than features": make_batch((16, 13), dimension=6, identities=5, seed=5),
     "three modalities": make_batch((6, 9, 7), dimension=12, identities=3, seed=5),
     "identities missing from a modality": make_batch((9, 3), dimension=12, identities=8, seed=5),
     "one modality": make_batch((9, 0), dimension=12, identities=3, seed=5),

@@ -81,9 +81,9 @@ def test_base_of_an_expansion_is_moved_by_its_rivals_alone() -> None:
     """The distance of an expansion to its own base is a bound, and nothing that may grow."""
     features = torch.tensor([[0.0], [5.0], [2.0]], requires_grad=True)  # visible, infrared, visible expanded
     value = CenterGuidedPairMiningLoss(margin=0.5)(features, torch.zeros(3).long(), torch.arange(3))
-    assert value == 0.5 + 3 - 2
+    torch.testing.assert_close(value, torch.tensor(0.5 + 3 - 2))
     (gradient,) = torch.autograd.grad(value, features)
-    assert gradient.flatten().tolist() == [0, 1, -1]
+    torch.testing.assert_close(gradient.flatten(), torch.tensor([0.0, 1.0, -1.0]))
 
 
 def test_terms_make_the_total_with_half_of_the_rivals() -> None:

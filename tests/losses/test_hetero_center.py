@@ -10,9 +10,17 @@ from torch import Tensor
 
 import oracles
 from batches import make_batch
-from modinv import Batch, HeteroCenterLoss
+from modinv import Batch, CenterGuidedPairMiningLoss, HeteroCenterLoss, HeteroCenterTripletLoss, groups
+from modinv.losses import Loss
 
-from .center_checks import assert_like_published, assert_like_the_loop, every_batch, mean, norm
+from .center_checks import (
+    assert_like_published,
+    assert_like_the_loop,
+    every_batch,
+    mean,
+    norm,
+    value_and_gradient,
+)
 
 DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "squared": lambda a, b: (a - b).square().sum(),
@@ -46,6 +54,28 @@ def test_sum_is_that_of_the_plain_loop(batch: Batch) -> None:
         return sum(hinges, torch.zeros((), dtype=torch.float64))
 
     assert_like_the_loop(HeteroCenterLoss(margin=20.0, reduction="sum"), oracle, batch)
+
+
+@every_batch
+@pytest.mark.parametrize(
+    "loss",
+    [
+        HeteroCenterLoss(margin=20.0),
+        HeteroCenterLoss(distance="cosine"),
+        HeteroCenterTripletLoss(margin=2.0),
+        CenterGuidedPairMiningLoss(margin=None),
+    ],
+    ids=repr,
+)
+def test_losses_of_centers_do_not_depend_on_whether_labels_can_be_read(
+    loss: Loss, batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On an accelerator and in a graph each row stands for its cell; read labels give each cell once."""
+    expected, expected_gradient = value_and_gradient(loss, batch)
+    monkeypatch.setattr(groups, "places_of_cells", lambda *_: None)
+    value, gradient = value_and_gradient(loss, batch)
+    torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("distance", ["squared", "cosine"])

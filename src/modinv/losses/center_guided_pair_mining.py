@@ -56,15 +56,15 @@ def center_guided_pair_mining(
     Reference: Zhang and Wang, "Diverse embedding expansion network and low-light cross-modality benchmark for
     visible-infrared person re-identification" (DEEN), 2023, as its code has it.
     """
-    bases, same = statistics.modalities % num_bases, statistics.same_identity
-    expanded, sizes = statistics.modalities >= num_bases, statistics.cell_sizes  # (N,)
-    crossing = same & ~expanded & expanded[:, None]  # (N, N): row e is expanded, column a base of its identity
+    centers, distances = statistics.centers, statistics.distances_between_centers  # (C, C)
+    bases, expanded = centers.modalities % num_bases, centers.modalities >= num_bases  # (C,)
+    same = centers.same_identity & ~expanded & expanded[:, None]  # (C, C): row e is expanded, column a base of it
     alike = bases[:, None] == bases
-    own, other = crossing & alike, crossing & ~alike
-    weights = other * own.any(1)[:, None] / sizes.outer(sizes)  # the rows of two cells share one vote
+    own, other = same & alike, same & ~alike
+    weights = other * own.any(1)[:, None] / centers.times.outer(centers.times)
 
-    distances, rivals = statistics.center_distances, statistics.same_modality & ~same
-    nearest_rival = nearest(distances, rivals)  # (N,)
+    rivals = centers.same_modality & ~centers.same_identity
+    nearest_rival = nearest(distances, rivals)  # (C,)
 
     def mean_over(negative: Tensor, usable: Tensor) -> Tensor:
         votes = weights * usable[:, None]
@@ -74,7 +74,7 @@ def center_guided_pair_mining(
     expanded_rivals = mean_over(nearest_rival, rivals.any(1))
     base_rivals = mean_over(farthest(nearest_rival.expand_as(distances), own), (own & rivals.any(1)).any(1))
     total = pairing + (expanded_rivals + base_rivals) / 2
-    return CenterGuidedPairMiningTerms(total + statistics.zero, pairing, expanded_rivals, base_rivals)
+    return CenterGuidedPairMiningTerms(total + 0.0 * distances.sum(), pairing, expanded_rivals, base_rivals)
 
 
 class CenterGuidedPairMiningLoss(Loss):

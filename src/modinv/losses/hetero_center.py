@@ -57,14 +57,15 @@ def hetero_center(
     2020; the margin, and the form for more than two modalities, are not in its formula: the first is that of the
     authors' code, the second our choice.
     """
-    pairs = statistics.same_identity & ~statistics.same_cell  # (N, N)
-    weights = pairs / statistics.cell_sizes.outer(statistics.cell_sizes)  # the rows of two cells share one vote
+    centers, cosine = statistics.centers, distance == "cosine"
+    distances = statistics.cosine_distances_between_centers if cosine else statistics.distances_between_centers
+    pairs = centers.same_identity & ~centers.same_modality  # (C, C)
+    weights = pairs / centers.times.outer(centers.times)
     count = weights.sum().clamp(min=1)  # each pair twice
-    distances = statistics.center_cosine_distances if distance == "cosine" else statistics.center_distances
     distances = distances.square() if distance == "squared" else distances
     excess, gap = ((weights * term).sum() for term in (torch.relu(distances - margin), distances))
     total = excess / 2 if reduction == "sum" else excess / count
-    return HeteroCenterTerms(total + statistics.zero, gap / count)
+    return HeteroCenterTerms(total + 0.0 * distances.sum(), gap / count)
 
 
 class HeteroCenterLoss(Loss):

@@ -37,7 +37,7 @@ def hetero_center_contrast(statistics: Statistics, *, margin: float) -> HeteroCe
 
     A row whose identity is in one modality only has no pull. Every row and every center counts once.
 
-    Cost: the shared Gram matrix and two N x N x N products. In float32 a distance below about 3e-4 of the features'
+    Cost: the shared Gram matrix and one N x N x N product. In float32 a distance below about 3e-4 of the features'
     norm is noise.
 
     Args:

@@ -53,17 +53,18 @@ def hetero_center_triplet(
     Reference: Liu, Tan and Zhou, "Parameter sharing exploration and hetero-center triplet loss for visible-thermal
     person re-identification", 2021, eq. 7; there on PK batches, here on any batch.
     """
-    same_identity = statistics.same_identity
-    distances = statistics.center_cosine_distances if distance == "cosine" else statistics.center_distances  # (N, N)
-    partners = same_identity & ~statistics.same_cell
-    anchors = partners.any(1) & ~same_identity.all(1)  # (N,)
+    centers, cosine = statistics.centers, distance == "cosine"
+    distances = statistics.cosine_distances_between_centers if cosine else statistics.distances_between_centers
+    same_identity = centers.same_identity  # (C, C)
+    partners = same_identity & ~centers.same_modality
+    anchors = partners.any(1) & ~same_identity.all(1)  # (C,)
     positive = farthest(distances, partners)
     negative = nearest(distances, ~same_identity)
-    weights = anchors / statistics.cell_sizes  # (N,): a cell's rows share one vote
+    weights = anchors / centers.times
     weights = weights / weights.sum().clamp(min=1)
     terms = (hinge(positive - negative, margin), positive, negative)
     total, positive, negative = ((weights * term).sum() for term in terms)
-    return HeteroCenterTripletTerms(total + statistics.zero, positive, negative)
+    return HeteroCenterTripletTerms(total + 0.0 * distances.sum(), positive, negative)
 
 
 class HeteroCenterTripletLoss(Loss):

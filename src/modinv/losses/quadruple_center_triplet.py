@@ -34,7 +34,7 @@ def quadruple_center_triplet(statistics: Statistics, *, margin: float) -> Quadru
     A row whose identity is in one modality only has no pull. Every row and every center counts once. Any number of
     modalities: four streams are four centers for each identity.
 
-    Cost: the shared Gram matrix and three N x N x N products. In float32 a distance below about 3e-4 of the features'
+    Cost: the shared Gram matrix and two N x N x N products. In float32 a distance below about 3e-4 of the features'
     norm is noise.
 
     Args:
