@@ -191,7 +191,12 @@ class Statistics:
     @lazy
     def cosine_distances_between_centers(self) -> Tensor:
         """One minus the cosine of the angle between the centers of :attr:`centers`, (C, C)."""
-        return self._statistics_of_centers(self.features).cosine_distances
+        return self.of_centers.cosine_distances
+
+    @lazy
+    def of_centers(self) -> "Statistics":
+        """The statistics of the centers of :attr:`centers`, as if they were rows."""
+        return self._statistics_of_centers(self.features)
 
     @lazy
     def distances_to_centers(self) -> Tensor:

@@ -31,8 +31,7 @@ def info_nce(
     At level ``"row"`` anchors and candidates are the rows, at level ``"center"`` the centers of identity and modality,
     each of which counts once. An anchor needs a candidate of its identity and one of another.
 
-    Cost: the Gram matrix of the directions, which is not that of the features, and N x N terms; at level ``"center"``
-    the Gram matrix of the centers, a cell of k images in k equal rows.
+    Cost: the Gram matrix of the directions of rows or of centers, which is not that of the features, and N x N terms.
 
     Args:
         statistics: of the batch.
@@ -51,12 +50,12 @@ def info_nce(
     the mean over several positives: Khosla et al., "Supervised contrastive learning", 2020, eq. 2. Between centers it
     is part of the MRIC loss of HOS-Net.
     """
-    same, votes = statistics.same_identity, torch.ones_like(statistics.cell_sizes)
-    distances = statistics.cosine_distances  # (N, N)
-    if level == "center":
-        distances, votes = statistics.center_cosine_distances, 1 / statistics.cell_sizes  # a cell's rows share one vote
+    centers = level == "center"
+    rows = statistics.centers if centers else statistics
+    distances = statistics.cosine_distances_between_centers if centers else statistics.cosine_distances  # (N, N)
+    votes = 1 / statistics.centers.times if centers else distances.new_ones(len(distances))  # (N,)
     scores = -distances / temperature  # of the cosines, less a constant
-    candidates = ~statistics.same_modality
+    candidates, same = ~rows.same_modality, rows.same_identity
     anchors = (candidates & same).any(1) & (candidates & ~same).any(1)  # (N,)
     # Where there is no candidate the whole row stands in: finite, and left out by the weights.
     rivals = (scores + votes.log()).masked_fill(~candidates & anchors[:, None], -torch.inf)

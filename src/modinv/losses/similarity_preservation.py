@@ -29,7 +29,8 @@ def similarity_preservation(statistics: Statistics) -> SimilarityPreservationTer
     averaged over the pairs of modalities. No row is compared across modalities, so the modalities may lie in different
     directions: the sum with a loss that draws them together is what the reference trains.
 
-    Cost: the shared Gram matrix, products of N x N x N and terms of N x N for each modality.
+    Cost: the Gram matrix of the centers, C of them, and products of C x C x C for each modality. Where labels cannot be
+    read for free, C is N.
 
     Args:
         statistics: of the batch.
@@ -46,14 +47,15 @@ def similarity_preservation(statistics: Statistics) -> SimilarityPreservationTer
     person re-identification", 2021, whose code compares row i of one modality with row i of the other; the centers
     are our choice. The loss is of Tung and Mori, "Similarity-preserving knowledge distillation", 2019, eq. 4.
     """
+    statistics = statistics.of_centers
     compared = comparisons_of(statistics, "identity")
     assert compared.averaging is not None
     assert compared.votes is not None
     averaging = compared.averaging.transpose(0, 1)  # (M, N, R)
-    similarities = averaging.mT @ statistics.inner_products @ averaging  # (M, R, R): row r stands for its identity
+    similarities = averaging.mT @ statistics.inner_products @ averaging  # (M, R, R): center r stands for its identity
     present = compared.counts.clamp(max=1) * compared.votes  # (M, R)
     first, second = pairs(similarities)  # (P, R, R)
-    votes = torch.minimum(*pairs(present))  # (P, R): 1 / k for the k rows of an identity that both have
+    votes = torch.minimum(*pairs(present))  # (P, R): 1 / k for the k centers of an identity that both have
     gaps = (_scaled(first, votes) - _scaled(second, votes)).square()
     shared = votes.sum(1).round()  # (P,)
     values = (votes[:, :, None] * votes[:, None] * gaps).sum((1, 2)) / shared.square().clamp(min=1)
