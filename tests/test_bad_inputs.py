@@ -99,6 +99,7 @@ DOORS = {
     "batch_from_streams": Door(stream, (FEATURES, LABELS), (NO_FEATURES, NO_NUMBERS)),
     "modalities_from_cameras": Door(modinv.modalities_from_cameras, (MODALITIES + 1,), (CAMERAS,)),
     "moments_of": Door(moments_of, (FEATURES,), (SAMPLES,)),
+    "mutual_learning": Door(modinv.losses.mutual_learning, (FEATURES, FEATURES + 1), (NO_FEATURES, NO_FEATURES)),
     "divergence_between": Door(divergence_between, (FEATURES, FEATURES + 1), (NO_FEATURES, NO_FEATURES)),
 }
 

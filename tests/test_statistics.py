@@ -133,6 +133,22 @@ def test_row_distances_are_euclidean() -> None:
     torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-6)  # the diagonal is a root of rounding errors
 
 
+def test_inner_products_are_those_of_the_features_and_keep_their_digits_far_from_the_origin() -> None:
+    features, labels, modalities = make_batch(dtype=torch.float32)
+    for rows in (features, features + 1e4):
+        products = statistics_of(rows, labels, modalities).inner_products
+        exact = rows.double() @ rows.double().T
+        torch.testing.assert_close(products, exact, rtol=1e-12, atol=1e-4)  # float32 rounds 24 x 1e8 to 100
+
+
+def test_inner_products_have_exact_derivatives() -> None:
+    features, labels, modalities = make_batch(dimension=5)
+    weights = torch.randn(16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    leaf = features.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad((weights * statistics_of(leaf, labels, modalities).inner_products).sum(), leaf)
+    torch.testing.assert_close(gradient, (weights + weights.T) @ features, rtol=1e-10, atol=1e-10)
+
+
 def test_center_distances_are_those_of_the_cells() -> None:
     features, labels, modalities = batch = make_batch()
     centers = torch.stack(

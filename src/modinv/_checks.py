@@ -21,6 +21,7 @@ __all__ = [
     "check_margin",
     "check_module_inputs",
     "check_number",
+    "check_target",
     "describe",
     "host_values",
     "refuse_vmap",
@@ -115,6 +116,16 @@ def check_flag(name: str, value: bool) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, got {value!r}")
     return value
+
+
+def check_target(target: int | None, num_modalities: int | None) -> int | None:
+    """Return the number of a modality, below ``num_modalities`` where that is given, or None."""
+    if target is None:
+        return None
+    target = check_count("target", target, least=0)
+    if num_modalities is not None and target >= num_modalities:
+        raise ValueError(f"target must be one of {num_modalities} modalities, 0 to {num_modalities - 1}, got {target}")
+    return target
 
 
 def host_values(tensor: Tensor) -> NDArray[Any] | None:

@@ -202,7 +202,12 @@ class Statistics:
     @lazy
     def cosine_distances_between_centers(self) -> Tensor:
         """One minus the cosine of the angle between the centers of :attr:`centers`, (C, C)."""
-        return self._statistics_of_centers(self.features).cosine_distances
+        return self.of_centers.cosine_distances
+
+    @lazy
+    def of_centers(self) -> "Statistics":
+        """The statistics of the centers of :attr:`centers`, as if they were rows."""
+        return self._statistics_of_centers(self.features)
 
     @lazy
     def distances_to_centers(self) -> Tensor:
@@ -230,6 +235,13 @@ class Statistics:
         identity = torch.eye(len(self.features), dtype=self.dtype, device=self.features.device)
         around = identity - self.cell_averaging
         return diagonal(around @ self.row_gram @ around.T).clamp(min=0)
+
+    @lazy
+    def inner_products(self) -> Tensor:
+        """Inner products x_i . x_j of the features as they are, (N, N): unlike a distance they know the origin."""
+        shift = self.features.detach().to(_product_type(self.features)).mean(0).to(self.dtype)
+        along = self.features.to(self.dtype) @ shift  # (N,)
+        return self.row_gram + along[:, None] + along - shift @ shift
 
     @lazy
     def directions(self) -> "Statistics":

@@ -111,21 +111,51 @@ CENTERS: dict[str, modinv.losses.Loss] = {
     "center-guided pair mining": _WithExpansions(),
     "quadruple-center triplet": modinv.QuadrupleCenterTripletLoss(margin=6.0),
 }
+DISTRIBUTIONS: dict[str, modinv.losses.Loss] = {
+    "coral within": modinv.CoralLoss(level="within"),
+    "maximum mean discrepancy": modinv.MaximumMeanDiscrepancyLoss(),
+    "maximum mean discrepancy identity unbiased": modinv.MaximumMeanDiscrepancyLoss(
+        level="identity", bandwidth=50.0, unbiased=True, margin=0.1
+    ),
+    "class-aware discrepancy": modinv.ClassAwareDiscrepancyLoss(),
+    "similarity preservation": modinv.SimilarityPreservationLoss(),
+    "sinkhorn": modinv.SinkhornLoss(regularization=0.5, iterations=6),
+    "sinkhorn identity": modinv.SinkhornLoss(level="identity", regularization=0.5, iterations=4),
+}
+PREDICTIONS: dict[str, modinv.losses.Loss] = {
+    "prediction jeffreys": modinv.PredictionConsistencyLoss(temperature=2.0),
+    "prediction jensen_shannon": modinv.PredictionConsistencyLoss(divergence="jensen_shannon"),
+    "prediction row": modinv.PredictionConsistencyLoss(level="row"),
+    "info_nce center": modinv.InfoNCELoss(temperature=1.0),
+    "info_nce row": modinv.InfoNCELoss(level="row"),
+}
 # They read angles at the origin.
 ANGULAR = {
     "modality-shared enhancement cosine",
     "cross-modality ranked list",
     "hetero-center cosine",
     "hetero-center triplet soft cosine",
+    "class-aware discrepancy",
+    "similarity preservation",
+    "info_nce center",
+    "info_nce row",
 }
 # A part of them is taken as a constant, so that finite differences of the value are not their gradient.
-PARTLY_CONSTANT = {*ESTIMATED, "center-guided pair mining"}
+PARTLY_CONSTANT = {
+    *ESTIMATED,
+    "center-guided pair mining",
+    "maximum mean discrepancy",
+    "sinkhorn",
+    "sinkhorn identity",
+}
 LOSSES: dict[str, nn.Module] = {
     **GAUSSIANS,
     **ESTIMATED,
     **METRIC,
     **TRIPLETS,
     **CENTERS,
+    **DISTRIBUTIONS,
+    **PREDICTIONS,
     "weighted losses": modinv.WeightedLosses(
         {
             "gaussian": (0.5, modinv.GaussianDistributionConsistencyLoss()),

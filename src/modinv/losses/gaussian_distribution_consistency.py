@@ -12,7 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from modinv import divergences
-from modinv._checks import check_choice, check_count, check_flag, check_number
+from modinv._checks import check_choice, check_flag, check_number, check_target
 from modinv.divergences import Covariance, DivergenceName
 from modinv.groups import LEVELS, average, comparisons_of
 from modinv.losses.loss import Loss
@@ -93,12 +93,7 @@ class GaussianDistributionConsistencyLoss(Loss):
         self.level = check_choice("level", level, LEVELS)
         self.needs = "modalities" if level == "modality" else "identities"
         self.shrinkage = _check_shrinkage(shrinkage, divergence, covariance)
-        self.target = None if target is None else check_count("target", target, least=0)
-        if self.target is not None and self.num_modalities is not None and self.target >= self.num_modalities:
-            raise ValueError(
-                f"target must be one of {self.num_modalities} modalities, 0 to {self.num_modalities - 1}, "
-                f"got {self.target}"
-            )
+        self.target = check_target(target, self.num_modalities)
         self.debiased = _check_debiased(debiased, divergence, covariance, shrinkage)
 
     @override
