@@ -44,7 +44,15 @@ def stream(features: Any, labels: Any) -> Batch:
 
 
 def on_batches(losses: Mapping[str, Callable[..., Any]]) -> dict[str, Door]:
-    return {name: Door(loss, (FEATURES, LABELS, MODALITIES), BATCH) for name, loss in losses.items()}
+    return {
+        name: Door(loss, (FEATURES, LABELS, MODALITIES), what_a_batch_is_not(loss)) for name, loss in losses.items()
+    }
+
+
+def what_a_batch_is_not(loss: Callable[..., Any]) -> tuple[Mapping[str, Bad], ...]:
+    if getattr(loss, "reads_labels", True):
+        return BATCH
+    return NO_FEATURES, {name: bad for name, bad in NO_NUMBERS.items() if name != "None"}, NO_MODALITIES
 
 
 def on_rows(calls: Mapping[str, Callable[..., Any]], features: Mapping[str, Bad] = NO_FEATURES) -> dict[str, Door]:

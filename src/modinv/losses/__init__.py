@@ -9,7 +9,7 @@ from modinv.losses.hetero_center_triplet import (
     hetero_center_triplet,
 )
 from modinv.losses.intra_modality import IntraModalityLoss, IntraModalityTerms, intra_modality
-from modinv.losses.loss import Loss
+from modinv.losses.loss import Loss, as_dict
 from modinv.losses.weighted_regularized_triplet import (
     WeightedRegularizedTripletLoss,
     WeightedRegularizedTripletTerms,
@@ -28,6 +28,7 @@ __all__ = [
     "WeightedLosses",
     "WeightedRegularizedTripletLoss",
     "WeightedRegularizedTripletTerms",
+    "as_dict",
     "hetero_center_triplet",
     "intra_modality",
     "weighted_regularized_triplet",

@@ -92,6 +92,7 @@ class GaussianDistributionConsistencyLoss(Loss):
         self.covariance = check_choice("covariance", covariance, ("full", "diagonal", "isotropic"))
         self.level = check_choice("level", level, LEVELS)
         self.needs = "modalities" if level == "modality" else "identities"
+        self.reads_labels = level != "modality"
         self.shrinkage = _check_shrinkage(shrinkage, divergence, covariance)
         self.target = None if target is None else check_count("target", target, least=0)
         if self.target is not None and self.num_modalities is not None and self.target >= self.num_modalities:
