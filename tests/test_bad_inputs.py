@@ -67,9 +67,19 @@ DOORS = {
             "a global batch": distributed.GlobalBatch(modinv.HeteroCenterTripletLoss()),
             "gather_batch": gather,
             "distance_histograms": diagnostics.distance_histograms,
+            "identity_distances": diagnostics.identity_distances,
+            "alignment": diagnostics.alignment,
+            "streaming diagnostics": diagnostics.StreamingDiagnostics(24).update,
         }
     ),
-    **on_rows({"modality_gap": diagnostics.modality_gap, "modality_accuracy": diagnostics.modality_accuracy}),
+    **on_rows(
+        {
+            "modality_gap": diagnostics.modality_gap,
+            "modality_accuracy": diagnostics.modality_accuracy,
+            "effective_rank": diagnostics.effective_rank,
+        }
+    ),
+    "uniformity": Door(diagnostics.uniformity, (FEATURES,), (NO_FEATURES,)),
     **on_rows(
         {
             "enhancer": modinv.IntraModalityEnhancer(24).double(),

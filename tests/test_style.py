@@ -16,7 +16,7 @@ CORRIDOR = ["_checks", "_compat", "batches", "groups", "statistics", "divergence
 ALLOWED = {
     **{room: set(CORRIDOR[: place + 1]) for place, room in enumerate(CORRIDOR)},
     "modules": {"_checks", "groups", "modules"},
-    "diagnostics": {"_checks", "groups", "statistics", "diagnostics"},
+    "diagnostics": {*CORRIDOR, "distributed", "diagnostics"},
     "distributed": {*CORRIDOR, "distributed"},
 }
 
