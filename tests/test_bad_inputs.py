@@ -3,6 +3,7 @@
 A loss joins by standing in ``losses/catalogue.py``; another callable by a line in ``DOORS``.
 """
 
+import functools
 import re
 import traceback
 from collections.abc import Callable, Mapping
@@ -69,6 +70,7 @@ DOORS = {
             "distance_histograms": diagnostics.distance_histograms,
             "identity_distances": diagnostics.identity_distances,
             "alignment": diagnostics.alignment,
+            "explain_batch": functools.partial(diagnostics.explain_batch, modinv.HeteroCenterTripletLoss()),
             "streaming diagnostics": diagnostics.StreamingDiagnostics(24).update,
         }
     ),
