@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from modinv._checks import check_batch, describe
+from modinv.batches import Batch
 from modinv.diagnostics.contents import BatchContents, contents_of
 from modinv.diagnostics.remarks import WHY_ZERO, Measured, margin_remarks, remarks_on
 from modinv.losses import Loss, WeightedLosses
@@ -87,16 +88,13 @@ def explain_batch(
     if not callable(loss) or isinstance(loss, type):
         raise TypeError(f"loss must be a loss of (features, labels, modalities), got {describe(loss)}")
     loss = getattr(loss, "_orig_mod", loss)  # of a compiled one
-    given = labels
-    if labels is None and not getattr(loss, "reads_labels", True):
-        check_batch(features, modalities, modalities, None)
-        given = torch.zeros_like(modalities)
     count = getattr(loss, "num_modalities", None)
-    check_batch(features, given, modalities, count)  # type: ignore[arg-type]
+    numbers: Any = modalities if labels is None and not getattr(loss, "reads_labels", True) else labels
+    check_batch(features, numbers, modalities, count)
     rows = features.detach().clone().requires_grad_()
     batch = contents_of(rows, labels, modalities, count)
     with _evaluated(loss), torch.enable_grad():
-        found = [_explained(leaf, batch, (rows, given, modalities), count) for leaf in _leaves(loss)]
+        found = [_explained(leaf, batch, Batch(rows, numbers, modalities), count) for leaf in _leaves(loss)]
     whole = sum(abs(total.weight) * total.gradient for total, *_ in found) or 1.0
     terms = [term._replace(pull=abs(term.weight) * term.gradient / whole) for leaf in found for term in leaf]
     said = [f"{term.name}: {remark}" for term in terms for remark in term.remarks]
@@ -119,11 +117,11 @@ def _leaves(loss: Callable[..., Any], name: str = "", weight: float = 1.0) -> It
         yield from _leaves(part, f"{name}.{inner}".strip("."), weight * float(loss.weights[inner]))
 
 
-def _explained(leaf: _Leaf, batch: BatchContents, given: tuple[Any, ...], count: int | None) -> list[TermExplanation]:
+def _explained(leaf: _Leaf, batch: BatchContents, given: Batch, count: int | None) -> list[TermExplanation]:
     """Explain the total of one loss and, behind it, its parts."""
     values = _values(leaf.loss, given, count)
-    (name, total), *parts = [(name, _measured(value, given[0])) for name, value in values.items()]
-    scaled = _values(leaf.loss, (given[0].detach() * 1e-3, *given[1:]), count)[name]
+    (name, total), *parts = [(name, _measured(value, given.features)) for name, value in values.items()]
+    scaled = _values(leaf.loss, given._replace(features=given.features.detach() * 1e-3), count)[name]
     free = math.isclose(total.value, float(scaled.detach()), rel_tol=1e-4, abs_tol=1e-12)
     remarks = (*remarks_on(leaf.loss, batch, total), *(() if free else margin_remarks(leaf.loss, batch)))
     terms = [TermExplanation(leaf.name or name, leaf.weight, *total[:2], 0.0, total.rows, remarks)]
@@ -133,10 +131,10 @@ def _explained(leaf: _Leaf, batch: BatchContents, given: tuple[Any, ...], count:
     return terms
 
 
-def _values(loss: Callable[..., Any], given: tuple[Any, ...], count: int | None) -> dict[str, Tensor]:
+def _values(loss: Callable[..., Any], given: Batch, count: int | None) -> dict[str, Tensor]:
     """Return the terms of a loss of this library, or the value of another one."""
     if isinstance(loss, Loss):
-        with full_precision(given[0]):
+        with full_precision(given.features):
             return dict(loss.read(statistics_of(*given, count))._asdict())
     if hasattr(loss, "terms") and hasattr(getattr(loss, "loss", loss), "terms"):
         return dict(loss.terms(*given)._asdict())

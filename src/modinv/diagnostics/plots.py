@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_cloud", "plot_gap", "plot_histograms"]
 
-# Told apart in every kind of color vision, and by their order in grey: blue and orange, then green and purple.
+# Okabe and Ito's, which every kind of color vision tells apart: blue, orange, green, purple.
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 _NAMES = ("visible", "infrared")
 
@@ -94,7 +94,8 @@ def plot_cloud(
         name = names[number] if number < len(names) else f"modality {number}"
         axes.scatter(own[:, 0].tolist(), own[:, 1].tolist(), s=9, alpha=0.5, color=color, linewidths=0, label=name)
         if len(own):
-            axes.scatter(*own.mean(0).tolist(), s=160, marker="P", color=color, edgecolor="white")
+            x, y = own.mean(0).tolist()
+            axes.scatter(x, y, s=160, marker="P", color=color, edgecolor="white")
     axes.set(
         xlabel=f"first component, {shares[0]:.0%} of the variance",
         ylabel=f"second component, {shares[1]:.0%}",
@@ -138,11 +139,13 @@ def plot_gap(
 
 def _axes(axes: Any) -> Any:
     """Return the axes, or those of a new figure."""
+    if axes is not None:
+        return axes
     try:
         from matplotlib import pyplot
     except ImportError as missing:
         raise ImportError('plots need matplotlib: python -m pip install "modinv[plot]"') from missing
-    return pyplot.subplots(layout="constrained")[1] if axes is None else axes
+    return pyplot.subplots(layout="constrained")[1]
 
 
 @torch.no_grad()
