@@ -278,7 +278,10 @@ def test_weights_go_through_a_file_of_tensors_alone(tmp_path: Path) -> None:
     module = nn.ModuleDict({"loss": losses})
     torch.save(module.state_dict(), tmp_path / "a.pt")
     safetensors_torch.save_file(module.state_dict(), tmp_path / "a.safetensors")
-    for saved in (torch.load(tmp_path / "a.pt"), safetensors_torch.load_file(tmp_path / "a.safetensors")):
+    for saved in (
+        torch.load(tmp_path / "a.pt", weights_only=True),
+        safetensors_torch.load_file(tmp_path / "a.safetensors"),
+    ):
         other.weights["gaussian"] = 5.0
         nn.ModuleDict({"loss": other}).load_state_dict(saved)
         assert other.weights["gaussian"] == 0.1
