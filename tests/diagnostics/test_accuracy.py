@@ -82,8 +82,10 @@ def test_accuracy_counts_modalities_alike() -> None:
 
 @both
 def test_equal_rows_leave_a_guess(classifier: Classifier) -> None:
-    accuracy = modality_accuracy(torch.full((9, 4), 0.3), torch.arange(9) % 3, classifier=classifier)
-    assert float(accuracy) == pytest.approx(1 / 3, rel=1e-12)
+    for rows in (torch.full((9, 4), 0.3), torch.full((14, 24), 1e4 / 3, dtype=torch.float64)):
+        modalities = (torch.arange(len(rows)) % 4).clamp(max=2)
+        accuracy = modality_accuracy(rows, modalities, classifier=classifier)
+        assert float(accuracy) == pytest.approx(1 / 3, rel=1e-12)
 
 
 @both

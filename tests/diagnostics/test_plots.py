@@ -56,13 +56,21 @@ def test_histogram_without_pairs_is_drawn() -> None:
 def test_cloud_holds_the_rows_on_the_directions_of_largest_variance() -> None:
     features, _, modalities = make_batch((13, 10))
     axes: Any = plot_cloud(features, modalities)
-    points = np.concatenate([axes.collections[place].get_offsets() for place in (0, 2)])
+    points = np.concatenate([np.asarray(axes.collections[place].get_offsets()) for place in (0, 2)])
     variances = np.linalg.eigvalsh(np.cov(features.numpy().T))[::-1]
     np.testing.assert_allclose(np.cov(points.T), np.diag(variances[:2]), atol=1e-9 * variances[0])
     assert [len(axes.collections[place].get_offsets()) for place in (0, 2)] == [13, 10]
     np.testing.assert_allclose(axes.collections[1].get_offsets()[0], points[:13].mean(0), rtol=1e-9)
     assert texts(axes) == ["visible", "infrared"]
     assert f"{variances[0] / variances.sum():.0%} of the variance" in axes.get_xlabel()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_largest_weight_of_each_direction_is_positive_so_that_a_picture_repeats(seed: int) -> None:
+    features, _, _ = make_batch((13,), seed=seed)
+    axes: Any = plot_cloud(features, torch.zeros(13).long())
+    for weights in np.asarray(axes.collections[0].get_offsets()).T @ features.numpy():
+        assert weights[np.abs(weights).argmax()] > 0
 
 
 def test_cloud_names_the_modalities_as_it_is_told() -> None:

@@ -73,14 +73,14 @@ def modality_accuracy(
     counts = statistics.counts
     usable = counts > 1  # (M,)
     own = groups.membership(modalities, len(counts)) & usable  # (N, M)
-    floor = rounding(features)
     if classifier == "nearest_mean":
-        distances = _distances_to_means(statistics, *statistics.centered)  # (N, M)
+        distances, floor = _distances_to_means(statistics, *statistics.centered), rounding(features)  # (N, M), ()
     else:
-        distances, floor = _whitened_distances(statistics, floor)
+        distances = _whitened_distances(statistics)
+        floor = 16 * torch.finfo(distances.dtype).eps * torch.cat([distances.flatten(), counts.new_zeros(1)]).amax()
     distances = distances.masked_fill(~usable, torch.inf)
     nearest = distances - distances.amin(1, keepdim=True) <= floor  # (N, M)
-    right = (own & nearest).sum(1) / nearest.sum(1).clamp(min=1)  # (N,)
+    right = (own & nearest).sum(1) / nearest.sum(1).clamp(min=1).to(counts.dtype)  # (N,)
     shares = (own.to(right.dtype).T @ right) / counts.clamp(min=1)  # (M,)
     broken = 0 * statistics.centered.rows.sum() + 0 * counts.sum()
     return mean_of(shares, usable & (usable.sum() > 1)) + broken
@@ -95,14 +95,14 @@ def _distances_to_means(statistics: Statistics, rows: Tensor, means: Tensor) -> 
     return others * leaving_out.where(statistics.membership > 0, 1)
 
 
-def _whitened_distances(statistics: Statistics, floor: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the squared distances of discriminant analysis, each row left out, (N, M), and what of them is rounding.
+def _whitened_distances(statistics: Statistics) -> Tensor:
+    """Return the squared distances of discriminant analysis, each row left out, (N, M).
 
     With P = (S + lambda I)^-1 and c = n / (n - 1), the scatter without row i is S - c z z^T, and so for any v
 
         v^T P' v = v^T P v + c (v^T P z)^2 / (1 - c z^T P z).
     """
-    rows, means = _whitened(statistics, floor)
+    rows, means = _whitened(statistics)
     counts, membership = statistics.counts, statistics.membership
     c = membership @ (counts / (counts - 1).clamp(min=1))  # (N,)
     squares = _distances_to_means(statistics, rows, means).square()  # (N, M): v^T P v
@@ -110,20 +110,18 @@ def _whitened_distances(statistics: Statistics, floor: Tensor) -> tuple[Tensor, 
     lengths = rows.square().sum(1)  # (N,): z^T P z
     products = lengths[:, None] + (steps * membership).sum(1, keepdim=True) - steps
     products = products.where(membership == 0, (c * lengths)[:, None])
-    squares = squares + c[:, None] * products.square() / or_one(1 - c * lengths)[:, None]
-    return squares, 16 * torch.finfo(squares.dtype).eps * torch.cat([squares.flatten(), floor[None]]).amax()
+    return squares + c[:, None] * products.square() / or_one(1 - c * lengths)[:, None]
 
 
-def _whitened(statistics: Statistics, floor: Tensor) -> tuple[Tensor, Tensor]:
+def _whitened(statistics: Statistics) -> tuple[Tensor, Tensor]:
     """Return rows and means in coordinates in which S + lambda I is the identity, of min(N + M, D) dimensions."""
     stacked = torch.cat(statistics.centered)  # (N + M, D)
-    stacked = stacked * (stacked.square().sum(1, keepdim=True).sqrt() > floor)  # equal rows are equal
     if len(stacked) < stacked.shape[1]:
         stacked = torch.linalg.qr(stacked.T, mode="r").R.T  # (N + M, N + M): no inner product changes
     num_rows = len(statistics.features)
     rows = stacked[:num_rows]
     scatter = rows.T @ rows
-    weight = or_one(_RIDGE * rows.square().sum() / max(1, num_rows) + floor.square())
+    weight = or_one(_RIDGE * rows.square().sum() / max(1, num_rows))
     ridge = weight * torch.eye(len(scatter), dtype=scatter.dtype, device=scatter.device)
     triangle, _ = torch.linalg.cholesky_ex(scatter + ridge)
     whitened = torch.linalg.solve_triangular(triangle, stacked.T, upper=False).T
