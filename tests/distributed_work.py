@@ -38,6 +38,7 @@ def work_of_a_pair(rank: int) -> dict[str, Any]:
         "nan": _steps(with_nan(PAIRS["7 + 5"]), rank),
         "normalized": _normalized_step(rank),
         "terms": _terms(rank),
+        "no labels": _without_labels(rank),
         "types": _gathered_in_every_type(rank),
         "one row": _gathered_single_row(rank),
         "autocast": _value_under_autocast(rank),
@@ -107,6 +108,11 @@ def _normalized_step(rank: int) -> Outcome:
 def _terms(rank: int) -> list[Tensor]:
     terms = GlobalBatch(LOSSES["weighted losses"]).terms(*part(PAIRS["7 + 5"], rank))
     return list(terms)
+
+
+def _without_labels(rank: int) -> Tensor:
+    batch = part(PAIRS["7 + 5"], rank)
+    return torch.as_tensor(GlobalBatch(modinv.GaussianDistributionConsistencyLoss())(batch.features, None, batch[2]))
 
 
 def _gathered_in_every_type(rank: int) -> list[tuple[Batch, Tensor]]:

@@ -3,6 +3,7 @@
 A loss joins by standing in ``losses/catalogue.py``; another callable by a line in ``DOORS``.
 """
 
+import functools
 import re
 import traceback
 from collections.abc import Callable, Mapping
@@ -67,7 +68,15 @@ def stream(features: Any, labels: Any) -> Batch:
 
 
 def on_batches(losses: Mapping[str, Callable[..., Any]]) -> dict[str, Door]:
-    return {name: Door(loss, (FEATURES, LABELS, MODALITIES), BATCH) for name, loss in losses.items()}
+    return {
+        name: Door(loss, (FEATURES, LABELS, MODALITIES), what_a_batch_is_not(loss)) for name, loss in losses.items()
+    }
+
+
+def what_a_batch_is_not(loss: Callable[..., Any]) -> tuple[Mapping[str, Bad], ...]:
+    if getattr(loss, "reads_labels", True):
+        return BATCH
+    return NO_FEATURES, {name: bad for name, bad in NO_NUMBERS.items() if name != "None"}, NO_MODALITIES
 
 
 def on_rows(calls: Mapping[str, Callable[..., Any]], features: Mapping[str, Bad] = NO_FEATURES) -> dict[str, Door]:
@@ -83,9 +92,20 @@ DOORS = {
             "gather_batch": gather,
             "distance_histograms": diagnostics.distance_histograms,
             "given modalities": given,
+            "identity_distances": diagnostics.identity_distances,
+            "alignment": diagnostics.alignment,
+            "explain_batch": functools.partial(diagnostics.explain_batch, modinv.HeteroCenterTripletLoss()),
+            "streaming diagnostics": diagnostics.StreamingDiagnostics(24).update,
         }
     ),
-    **on_rows({"modality_gap": diagnostics.modality_gap, "modality_accuracy": diagnostics.modality_accuracy}),
+    **on_rows(
+        {
+            "modality_gap": diagnostics.modality_gap,
+            "modality_accuracy": diagnostics.modality_accuracy,
+            "effective_rank": diagnostics.effective_rank,
+        }
+    ),
+    "uniformity": Door(diagnostics.uniformity, (FEATURES,), (NO_FEATURES,)),
     **on_rows(
         {
             "enhancer": modinv.IntraModalityEnhancer(24).double(),

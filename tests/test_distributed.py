@@ -100,6 +100,13 @@ def test_terms_pass_through(pair: Results) -> None:
         torch.testing.assert_close(result["terms"], list(terms), rtol=1e-10, atol=0)
 
 
+def test_labels_may_be_none_on_several_ranks_where_the_loss_does_not_read_them(pair: Results) -> None:
+    features, _, modalities = PAIRS["7 + 5"].batch
+    expected = modinv.GaussianDistributionConsistencyLoss()(features, None, modalities)
+    for result in pair:
+        torch.testing.assert_close(result["no labels"], expected, rtol=1e-10, atol=0)
+
+
 def test_rows_come_in_the_order_of_the_ranks_to_the_bit_in_every_type(pair: Results) -> None:
     features, labels, modalities = PAIRS["7 + 5"].batch
     for rank, result in enumerate(pair):

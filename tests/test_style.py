@@ -16,7 +16,7 @@ CORRIDOR = ["_checks", "_compat", "batches", "groups", "statistics", "divergence
 ALLOWED = {
     **{room: set(CORRIDOR[: place + 1]) for place, room in enumerate(CORRIDOR)},
     "modules": {"_checks", "groups", "modules"},
-    "diagnostics": {"_checks", "groups", "statistics", "diagnostics"},
+    "diagnostics": {*CORRIDOR, "distributed", "diagnostics"},
     "distributed": {*CORRIDOR, "distributed"},
 }
 
@@ -58,7 +58,8 @@ def test_room_imports_only_rooms_to_its_left(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(LIBRARY)))
 def test_library_imports_torch_numpy_and_typing_extensions_only(path: Path) -> None:
     outside = {name.split(".")[0] for name in imported(path)} - {"modinv"} - set(sys.stdlib_module_names)
-    assert outside <= {"torch", "numpy", "typing_extensions"}
+    # matplotlib, of the extra plot, inside of the functions that draw: the bare process below has none of it.
+    assert outside <= {"torch", "numpy", "typing_extensions", *["matplotlib"] * (path.name == "plots.py")}
 
 
 def test_library_starts_in_a_bare_process() -> None:

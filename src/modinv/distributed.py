@@ -139,17 +139,22 @@ class GlobalBatch(nn.Module):
             raise TypeError(f"the loss must be a module or a function of (features, labels, modalities), got {loss!r}")
         self.loss = loss
         self.group = group
+        self.reads_labels = bool(getattr(loss, "reads_labels", True))
 
-    def terms(self, features: Tensor, labels: Tensor, modalities: Tensor) -> Any:
+    def terms(self, features: Tensor, labels: Tensor | None, modalities: Tensor) -> Any:
         """Return the terms of the loss on the whole batch; a loss without ``terms`` raises an ``AttributeError``."""
         terms = getattr(self.loss, "terms", None)
         if terms is None:
             raise AttributeError(f"only a loss with terms can give them, {_name(self.loss)} has none: call it instead")
-        return terms(*gather_batch(Batch(features, labels, modalities), group=self.group))
+        return terms(*self._gathered(features, labels, modalities))
 
     @override
-    def forward(self, features: Tensor, labels: Tensor, modalities: Tensor) -> Tensor:
-        return self.loss(*gather_batch(Batch(features, labels, modalities), group=self.group))
+    def forward(self, features: Tensor, labels: Tensor | None, modalities: Tensor) -> Tensor:
+        return self.loss(*self._gathered(features, labels, modalities))
+
+    def _gathered(self, features: Tensor, labels: Tensor | None, modalities: Tensor) -> Batch:
+        given: Any = modalities if labels is None and not self.reads_labels else labels  # any numbers will do
+        return gather_batch(Batch(features, given, modalities), group=self.group)
 
     def tell_malformed(self, features: Tensor) -> None:
         """Take part in place of a call, so that all ranks raise where a loss around this one refuses its batch."""
@@ -245,8 +250,7 @@ def _exchange_counts(batch: Batch, group: dist.ProcessGroup | None) -> list[int]
 def _exchange(features: Tensor, layout: _Layout, group: dist.ProcessGroup | None) -> list[list[int]]:
     """Tell the layout of this rank to the others, and return those of all; it travels where the features are."""
     device = features.device if isinstance(features, Tensor) and not features.is_meta else None
-    layouts: list[list[int]] = _all_gather(torch.tensor(layout, device=device), group).tolist()
-    return layouts
+    return _all_gather(torch.tensor(layout, device=device), group).tolist()
 
 
 def _problem_of(batch: Batch) -> TypeError | ValueError | None:

@@ -1,10 +1,12 @@
 """Weighted sums of losses."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors import torch as safetensors_torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -244,3 +246,42 @@ def test_sum_with_a_number_of_modalities_and_a_changing_weight_compiles_without_
     for weight in (1.0, 0.5, 0.25):
         losses.weights["center"] = weight
         torch.testing.assert_close(compiled(*batch), losses(*batch), rtol=1e-12, atol=0)
+
+
+def test_weights_are_in_the_checkpoint_and_come_back() -> None:
+    saved, other = build(gaussian=0.25).state_dict(), build(gaussian=9.0)
+    other.load_state_dict(saved)
+    assert other.weights == {"gaussian": 0.25, "center": 2.0}
+
+
+def test_weights_of_the_checkpoint_belong_to_names_and_not_to_places() -> None:
+    loss = modinv.HeteroCenterTripletLoss()
+    saved = modinv.WeightedLosses({"first": (1.0, loss), "second": (2.0, loss)}).state_dict()
+    other = modinv.WeightedLosses({"second": (7.0, loss), "new": (8.0, loss), "first": (9.0, loss)})
+    other.load_state_dict(saved)
+    assert other.weights == {"second": 2.0, "new": 8.0, "first": 1.0}
+
+
+def test_checkpoint_without_weights_loads_strictly_and_leaves_them_alone() -> None:
+    losses = nested(ProxyLoss())
+    old = {name: value for name, value in losses.state_dict().items() if not name.endswith("_extra_state")}
+    assert list(old) == ["losses.inner.losses.foreign.proxies"]
+    losses.weights["inner"] = 3.0
+    losses.load_state_dict(old)
+    assert losses.weights == {"inner": 3.0}
+    with pytest.raises(RuntimeError, match="Missing key"):
+        losses.load_state_dict({})
+
+
+def test_weights_go_through_a_file_of_tensors_alone(tmp_path: Path) -> None:
+    losses, other = build(gaussian=0.1), build()
+    module = nn.ModuleDict({"loss": losses})
+    torch.save(module.state_dict(), tmp_path / "a.pt")
+    safetensors_torch.save_file(module.state_dict(), tmp_path / "a.safetensors")
+    for saved in (
+        torch.load(tmp_path / "a.pt", weights_only=True),
+        safetensors_torch.load_file(tmp_path / "a.safetensors"),
+    ):
+        other.weights["gaussian"] = 5.0
+        nn.ModuleDict({"loss": other}).load_state_dict(saved)
+        assert other.weights["gaussian"] == 0.1

@@ -13,7 +13,7 @@ from batches import degenerate_batches, make_batch
 from modinv import Batch
 from quick import combined
 
-from .catalogue import ALGEBRA, ANGULAR, LOSSES, PARTLY_CONSTANT
+from .catalogue import ALGEBRA, ANGULAR, GAUSSIANS, LOSSES, PARTLY_CONSTANT
 
 every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
 every_loss_of_differences = pytest.mark.parametrize(
@@ -205,6 +205,24 @@ def test_terms_begin_with_the_total_and_are_attached(loss: nn.Module) -> None:
     assert terms._fields[0] == "total"
     assert torch.equal(terms.total, loss(features, labels, modalities))
     assert all(term.requires_grad and term.shape == () for term in terms)
+
+
+@every_loss
+def test_labels_may_be_none_where_they_do_not_matter_and_are_asked_for_where_they_do(loss: Any) -> None:
+    features, labels, modalities = make_batch()
+    value, other = loss(features, labels, modalities), loss(features, labels.roll(1), modalities)
+    if loss.reads_labels:
+        assert value != other
+        with pytest.raises(TypeError, match=rf"labels must be .*, got None: {type(loss).__name__} reads them"):
+            loss(features, None, modalities)
+    else:
+        assert value == other
+        assert loss(features, None, modalities) == value
+        assert loss.terms(features, None, modalities).total == value
+
+
+def test_at_level_modality_the_gaussian_loss_reads_no_labels() -> None:
+    assert [loss.reads_labels for loss in GAUSSIANS.values()] == [" modality" not in name for name in GAUSSIANS]
 
 
 @every_loss

@@ -41,7 +41,7 @@ from modinv.losses.hetero_center_divergence import (
 from modinv.losses.hetero_center_triplet import HeteroCenterTripletLoss, HeteroCenterTripletTerms, hetero_center_triplet
 from modinv.losses.info_nce import InfoNCELoss, InfoNCETerms, info_nce
 from modinv.losses.intra_modality import IntraModalityLoss, IntraModalityTerms, intra_modality
-from modinv.losses.loss import Loss
+from modinv.losses.loss import Loss, as_dict
 from modinv.losses.maximum_mean_discrepancy import (
     MaximumMeanDiscrepancyLoss,
     MaximumMeanDiscrepancyTerms,
@@ -124,6 +124,7 @@ __all__ = [
     "WeightedLosses",
     "WeightedRegularizedTripletLoss",
     "WeightedRegularizedTripletTerms",
+    "as_dict",
     "batch_hard_triplet",
     "center_cluster",
     "center_guided_pair_mining",

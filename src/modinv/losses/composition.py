@@ -4,6 +4,7 @@ from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping
 from keyword import iskeyword
 from typing import Any
+from zlib import crc32
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,9 @@ class WeightedLosses(Loss):
             asks for.
 
     Attributes:
-        weights: name to weight, a plain dictionary. Each call checks its names and numbers.
+        weights: name to weight, a plain dictionary. Each call checks its names and numbers. The ``state_dict`` holds
+            them: loading sets the weights of all names that it knows, as an optimizer's does with the learning rate.
+        reads_labels: whether one of the losses does; without one, labels may be None.
 
     Raises:
         TypeError, ValueError: at construction on what is no mapping or empty, a name that cannot be one, a weight that
@@ -63,13 +66,14 @@ class WeightedLosses(Loss):
         self.losses = nn.ModuleDict({name: _as_module(loss) for name, (_, loss) in losses.items()})
         asked = [self.num_modalities, *(part.num_modalities for part in self.losses.values() if isinstance(part, Loss))]
         self.num_modalities = max(count or 0 for count in asked) or None
+        self.reads_labels = any(getattr(part, "reads_labels", True) for part in self.losses.values())
         self._make_terms = _terms_type(losses)
 
     @override
-    def _exact_terms(self, features: Tensor, labels: Tensor, modalities: Tensor) -> Any:
+    def _exact_terms(self, features: Tensor, labels: Tensor | None, modalities: Tensor) -> Any:
         with full_precision(features):
             statistics = self._statistics_of(features, labels, modalities)
-        return self._add(statistics, Batch(features, labels, modalities))
+        return self._add(statistics, Batch(features, statistics.labels, modalities))
 
     @override
     def read(self, statistics: Statistics) -> Any:
@@ -90,6 +94,29 @@ class WeightedLosses(Loss):
             elif name not in values:
                 values[name] = _checked(name, loss(*batch))
         return self._make_terms(sum((weights[name] * value for name, value in values.items()), zero), **values)
+
+    @override
+    def get_extra_state(self) -> Tensor:
+        """Return the weights for the ``state_dict``, (K, 2): each beside a number made of its name.
+
+        A tensor, since safetensors and distributed checkpoints take nothing else. With the names in it no order counts.
+        """
+        return torch.tensor([[_number(name), weight] for name, weight in self.weights.items()], dtype=torch.float64)
+
+    @override
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take the saved weights of the losses that are still here."""
+        saved = dict(state.tolist())
+        self.weights.update({name: saved[_number(name)] for name in self.losses if _number(name) in saved})
+
+    @override
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, metadata: Any, strict: bool, missing: list[str], *others: Any
+    ) -> None:
+        super()._load_from_state_dict(state_dict, prefix, metadata, strict, missing, *others)
+        key = prefix + "_extra_state"
+        if key in missing:  # saved before the weights were, up to version 0.1
+            missing.remove(key)
 
     @override
     def __getstate__(self) -> dict[str, Any]:
@@ -123,6 +150,10 @@ class _Function(nn.Module):
 
 def _as_module(loss: Callable[..., Tensor]) -> nn.Module:
     return loss if isinstance(loss, nn.Module) else _Function(loss)
+
+
+def _number(name: str) -> float:
+    return float(crc32(name.encode()))
 
 
 def _terms_type(names: Iterable[str]) -> Any:

@@ -88,6 +88,7 @@ class CrossBatchMemory(Loss):
         _check_loss(loss)
         super().__init__(num_modalities=loss.num_modalities if num_modalities is None else num_modalities)
         self.loss = loss
+        self.reads_labels = loss.reads_labels
         self.memory_size = check_count("memory_size", memory_size)
         # Says where the module is, for rows that are loaded; and AveragedModel fails on a module without any buffer.
         self.register_buffer("_place", torch.zeros(()), persistent=False)

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from modinv._checks import check_count
+from modinv._checks import check_count, check_floating, describe
 from modinv.losses.meetings import Meeting, Meetings
 from modinv.statistics import Statistics, full_precision, statistics_of
 
-__all__ = ["Loss", "farthest", "hinge", "nearest"]
+__all__ = ["Loss", "as_dict", "farthest", "hinge", "nearest"]
 
 
 class Loss(nn.Module):
@@ -27,9 +27,11 @@ class Loss(nn.Module):
         needs: what a batch must hold for the loss to compare anything: two ``"modalities"``, an identity in two
             modalities (``"identities"``), or None, the default of a subclass. If the first 100 batches of a training
             do not hold it, the loss warns once. It looks on the CPU in eager mode only, where reading is free.
+        reads_labels: whether the value depends on the labels. A loss for which it does not takes ``None`` for them.
     """
 
     needs: Meeting | None = None
+    reads_labels: bool = True
 
     def __init__(self, *, num_modalities: int | None = None) -> None:
         super().__init__()
@@ -57,12 +59,12 @@ class Loss(nn.Module):
         ):
             self._meetings.look(statistics, self.needs, type(self).__name__)
 
-    def terms(self, features: Tensor, labels: Tensor, modalities: Tensor) -> Any:
+    def terms(self, features: Tensor, labels: Tensor | None, modalities: Tensor) -> Any:
         """Return the parts of the loss by name, attached to the graph: a NamedTuple with ``total`` first.
 
         Args:
             features: (N, D) floating.
-            labels: (N,) integers.
+            labels: (N,) integers; or None, where :attr:`reads_labels` is False.
             modalities: (N,) integers, 0 visible, 1 infrared.
         """
         total, *parts = terms = self._exact_terms(features, labels, modalities)
@@ -70,26 +72,63 @@ class Loss(nn.Module):
         return type(terms)(_settled(total, kind), *(part.to(kind) for part in parts))
 
     @override
-    def forward(self, features: Tensor, labels: Tensor, modalities: Tensor) -> Tensor:
+    def forward(self, features: Tensor, labels: Tensor | None, modalities: Tensor) -> Tensor:
         return _settled(self._exact_terms(features, labels, modalities).total, _type_of(features))
 
-    def _exact_terms(self, features: Tensor, labels: Tensor, modalities: Tensor) -> Any:
+    def _exact_terms(self, features: Tensor, labels: Tensor | None, modalities: Tensor) -> Any:
         """Return the terms in the type of the statistics."""
         with full_precision(features):
             statistics = self._statistics_of(features, labels, modalities)
             self._look(statistics)
             return self.read(statistics)
 
-    def _statistics_of(self, features: Tensor, labels: Tensor, modalities: Tensor) -> Statistics:
+    def _statistics_of(self, features: Tensor, labels: Tensor | None, modalities: Tensor) -> Statistics:
         """Return the statistics of a batch; refuse a malformed one, on all ranks if a loss inside gathers them."""
         try:
-            return statistics_of(features, labels, modalities, self.num_modalities)
+            return statistics_of(features, self._given(features, labels), modalities, self.num_modalities)
         except (TypeError, ValueError):
             for part in self.modules():
                 tell = getattr(part, "tell_malformed", None)
                 if tell is not None:
                     tell(features)
             raise
+
+    def _given(self, features: Tensor, labels: Tensor | None) -> Tensor:
+        if labels is not None:
+            return labels
+        if self.reads_labels:
+            raise TypeError(
+                f"labels must be an integer tensor (N,), got None: {type(self).__name__} reads them, and None is for a "
+                "loss that does not, such as the Gaussian loss at level 'modality'"
+            )
+        check_floating("features", features, shape="(N, D)")
+        return torch.zeros(features.shape[:1], dtype=torch.long, device=features.device)
+
+
+def as_dict(terms: Any, *, prefix: str = "") -> dict[str, Tensor]:
+    """Return the terms of a loss by name, detached, for a logger.
+
+    Nothing waits for an accelerator: the values stay tensors, which Lightning's ``log_dict`` takes. For a logger of
+    numbers write ``float(value)``.
+
+    Args:
+        terms: what ``loss.terms(…)`` returned.
+        prefix: in front of each name, such as ``"train/"``; default: nothing.
+
+    Raises:
+        TypeError: on anything but terms, such as the value of a loss.
+
+    Example:
+        >>> import torch, modinv
+        >>> loss = modinv.GaussianDistributionConsistencyLoss()
+        >>> terms = loss.terms(torch.eye(4), None, torch.tensor([0, 0, 1, 1]))
+        >>> list(as_dict(terms, prefix="gaussian/"))
+        ['gaussian/total', 'gaussian/mean', 'gaussian/covariance']
+    """
+    names = getattr(terms, "_fields", None)
+    if names is None:
+        raise TypeError(f"terms must be what loss.terms(features, labels, modalities) returns, got {describe(terms)}")
+    return {prefix + name: term.detach() for name, term in zip(names, terms, strict=True)}
 
 
 def _type_of(features: Tensor) -> torch.dtype:
