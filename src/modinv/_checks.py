@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 import torch
@@ -24,8 +24,11 @@ __all__ = [
     "check_target",
     "describe",
     "host_values",
+    "in_graph",
     "refuse_vmap",
 ]
+
+Choice = TypeVar("Choice", bound=str)
 
 # The cost grows with the square of the modalities, and a slip gives large numbers: who has more says so.
 _MOST_MODALITIES = 16
@@ -104,7 +107,7 @@ def check_margin(margin: float | None) -> float | None:
     return None if margin is None else check_number("margin", margin, least=0)
 
 
-def check_choice(name: str, value: str, known: Sequence[str]) -> str:
+def check_choice(name: str, value: Choice, known: Sequence[Choice]) -> Choice:
     """Return ``value``, or list the known choices."""
     if not isinstance(value, str) or value not in known:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
@@ -126,6 +129,12 @@ def check_target(target: int | None, num_modalities: int | None) -> int | None:
     if num_modalities is not None and target >= num_modalities:
         raise ValueError(f"target must be one of {num_modalities} modalities, 0 to {num_modalities - 1}, got {target}")
     return target
+
+
+def in_graph() -> bool:
+    """Tell whether the calls become a graph, which must serve other values too."""
+    tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined]
+    return torch.compiler.is_compiling() or tracing
 
 
 def host_values(tensor: Tensor) -> NDArray[Any] | None:

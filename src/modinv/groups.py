@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modinv._checks import host_values
+from modinv._checks import host_values, in_graph
 
 __all__ = [
     "LEVELS",
@@ -74,7 +74,7 @@ def places_of_cells(labels: Tensor, modalities: Tensor) -> Places | None:
     That is on an accelerator, and in a graph, which must serve other labels too.
     """
     numbers = host_values(labels), host_values(modalities)
-    if numbers[0] is None or numbers[1] is None or torch.jit.is_tracing():  # type: ignore[attr-defined]
+    if numbers[0] is None or numbers[1] is None or in_graph():
         return None
     kinds, kind = np.unique(numbers[1], return_inverse=True)
     _, identity = np.unique(numbers[0], return_inverse=True)

@@ -47,7 +47,7 @@ class CoralLoss(Loss):
     ) -> None:
         super().__init__(num_modalities=num_modalities)
         self.moments = GaussianDistributionConsistencyLoss(divergence="moments", level=level)
-        self.needs = self.moments.needs
+        self.needs, self.reads_labels = self.moments.needs, self.moments.reads_labels
 
     @override
     def read(self, statistics: Statistics) -> CoralTerms:

@@ -89,7 +89,7 @@ class InfoNCELoss(Loss):
         num_modalities: int | None = None,
     ) -> None:
         super().__init__(num_modalities=num_modalities)
-        self.level: Literal["center", "row"] = check_choice("level", level, ("center", "row"))  # type: ignore[assignment]
+        self.level: Literal["center", "row"] = check_choice("level", level, ("center", "row"))
         self.temperature = check_number("temperature", temperature, least=0, open_least=True)
 
     @override

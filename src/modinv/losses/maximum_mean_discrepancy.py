@@ -108,8 +108,9 @@ class MaximumMeanDiscrepancyLoss(Loss):
         num_modalities: int | None = None,
     ) -> None:
         super().__init__(num_modalities=num_modalities)
-        self.level: Literal["modality", "identity"] = check_choice("level", level, ("modality", "identity"))  # type: ignore[assignment]
+        self.level: Literal["modality", "identity"] = check_choice("level", level, ("modality", "identity"))
         self.needs = "modalities" if level == "modality" else "identities"
+        self.reads_labels = level != "modality"
         self.kernels = check_count("kernels", kernels)
         self.bandwidth = None if bandwidth is None else check_number("bandwidth", bandwidth, least=0, open_least=True)
         self.unbiased = check_flag("unbiased", unbiased)

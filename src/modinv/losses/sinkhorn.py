@@ -105,8 +105,9 @@ class SinkhornLoss(Loss):
         num_modalities: int | None = None,
     ) -> None:
         super().__init__(num_modalities=num_modalities)
-        self.level: Literal["modality", "identity"] = check_choice("level", level, ("modality", "identity"))  # type: ignore[assignment]
+        self.level: Literal["modality", "identity"] = check_choice("level", level, ("modality", "identity"))
         self.needs = "modalities" if level == "modality" else "identities"
+        self.reads_labels = level != "modality"
         self.regularization = check_number("regularization", regularization, least=1e-6)
         self.iterations = check_count("iterations", iterations)
 
