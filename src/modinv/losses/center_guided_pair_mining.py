@@ -37,8 +37,8 @@ def center_guided_pair_mining(
     Each is averaged over all (identity, expansion, other base) that have its centers, and the total is
     ``pairing + (expanded_rivals + base_rivals) / 2``. Every center counts once, however many rows it has.
 
-    Cost: the shared Gram matrix and two N x N x N products. In float32 a distance below about 3e-4 of the features'
-    norm is noise.
+    Cost: on the CPU in eager mode one pass over the features, and a Gram matrix of the centers. Elsewhere the shared
+    Gram matrix and two N x N x N products. In float32 a distance below about 3e-4 of the centers' norm is noise.
 
     Args:
         statistics: of the batch.

@@ -35,9 +35,10 @@ def hetero_center(
     with d the squared distance, the distance, or one minus the cosine. With two modalities an identity has one pair.
     Every center counts once, however many rows it has.
 
-    Cost: the shared Gram matrix and two N x N x N products; ``"cosine"`` makes a Gram matrix of its own. In float32 a
-    distance below about 3e-4 of the features' norm is noise. The squared distance grows with the square of the
-    features' scale, and so does the weight that the loss has in a sum.
+    Cost: on the CPU in eager mode one pass over the features, and a Gram matrix of the centers. Elsewhere the shared
+    Gram matrix and two N x N x N products; ``"cosine"`` makes a Gram matrix of its own. In float32 a distance below
+    about 3e-4 of the centers' norm is noise. The squared distance grows with the square of the features' scale, and
+    so does the weight that the loss has in a sum.
 
     Args:
         statistics: of the batch.

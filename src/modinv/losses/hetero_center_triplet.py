@@ -34,8 +34,9 @@ def hetero_center_triplet(
     An anchor needs a partner in another modality and another identity in the batch. A center without a partner still
     serves as a negative. Every center counts once, however many rows it has.
 
-    Cost: the shared Gram matrix and two N x N x N products. Distances between centers come out of the Gram matrix. In
-    float32 a distance below about 3e-4 of the features' norm is noise. The cosine makes a Gram matrix of its own.
+    Cost: on the CPU in eager mode one pass over the features, and a Gram matrix of the centers. Elsewhere the shared
+    Gram matrix and two N x N x N products; ``"cosine"`` makes a Gram matrix of its own. In float32 a distance below
+    about 3e-4 of the centers' norm is noise.
 
     Args:
         statistics: of the batch.
