@@ -92,6 +92,18 @@ def test_cells_that_are_tight_beside_their_distances_are_finite(level: Any, dive
         assert gradient.isfinite().all()
 
 
+@pytest.mark.parametrize("rows", [30, 41])
+def test_means_that_differ_by_rounding_alone_leave_jensen_shannon_finite(rows: int) -> None:
+    loss = modinv.GaussianDistributionConsistencyLoss(divergence="jensen_shannon", level="identity", shrinkage=0.1)
+    for seed in range(5):
+        generator = torch.Generator().manual_seed(seed)
+        labels, modalities = (torch.randint(most, (rows,), generator=generator) for most in (4, 2))
+        features = torch.full((rows, 20), 3.3, requires_grad=True)
+        value = loss(features, labels, modalities)
+        assert value.isfinite()
+        assert torch.autograd.grad(value, features)[0].isfinite().all()
+
+
 HARD = {
     "duplicates": lambda rows: rows[torch.arange(len(rows)) % 9],
     "rank one eighth": lambda rows: rows[:, :8] @ rows[:8],
