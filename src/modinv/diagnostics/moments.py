@@ -37,21 +37,28 @@ def no_moments(num_features: int, num_modalities: int, device: torch.device) -> 
 
 
 def with_rows(moments: Moments, rows: Tensor, modalities: Tensor) -> Moments:
-    """Return the moments with those of a batch of rows (n, D) joined to them."""
-    members = groups.membership(modalities, len(moments.counts))
-    parts = zip(members.T, *moments, strict=True)
-    joined = [_joined(rows[member], *known) for member, *known in parts]
-    return Moments(*(torch.stack(part) for part in zip(*joined, strict=True)))
+    """Return the moments with those of a batch of rows (n, D) joined to them.
+
+    The scatters are added to where they are: a copy of them would cost as much as the batch.
+    """
+    counts, means = [], []
+    for member, *known in zip(groups.membership(modalities, len(moments.counts)).T, *moments, strict=True):
+        count, mean = _join(rows[member], *known)
+        counts.append(count)
+        means.append(mean)
+    return Moments(torch.stack(counts), torch.stack(means), moments.scatters)
 
 
-def _joined(rows: Tensor, count: Tensor, mean: Tensor, scatter: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Join rows (k, D) of one modality to n rows, mean and scatter: one matrix product."""
-    number = len(rows)
-    share = number / (count + number).clamp(min=1)
-    step = rows.sum(0) / max(1, number) - mean if number else torch.zeros_like(mean)
+def _join(rows: Tensor, count: Tensor, mean: Tensor, scatter: Tensor) -> tuple[Tensor, Tensor]:
+    """Join rows (k, D) of one modality to n rows: add to their scatter, and return the count and the mean of all."""
+    if not len(rows):
+        return count, mean
+    step = rows.mean(0) - mean
+    share = len(rows) / (count + len(rows))
     # As the rows around their own mean sum to zero, the row for delta can stand beside them.
     factor = torch.cat([rows - mean - step, (count * share).sqrt() * step[None]])  # (k + 1, D)
-    return count + number, mean + share * step, torch.addmm(scatter, factor.T, factor)
+    scatter.addmm_(factor.T, factor)
+    return count + len(rows), mean + share * step
 
 
 def over_ranks(moments: Moments, total: Callable[[Tensor], Tensor]) -> Moments:
