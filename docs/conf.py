@@ -54,15 +54,23 @@ SECTIONS = ("Args:", "Attributes:", "Returns:", "Raises:", "Example:", "Referenc
 
 
 def show_formulas(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Set the indented lines of a docstring, its formulas, as they stand, and take a bar for a bar."""
+    """Set the indented lines of a docstring, its formulas, as they stand, and elsewhere take a bar for a bar."""
     shown: list[str] = []
-    told = True  # before the arguments
+    section = ""
     for before, line in zip(["", *lines], lines, strict=False):
-        told = told and not line.startswith(SECTIONS)
-        if told and line.startswith("    ") and not before:
+        section = line if line.startswith(SECTIONS) else section
+        formula = not section and line.startswith("    ")
+        if formula and not before:
             shown += ["::", ""]
-        shown.append(line if line.startswith("    ") or "``" in line else line.replace("|", "\\|"))
+        shown.append(line if formula or section == "Example:" else without_bars(line))
     lines[:] = shown
+
+
+def without_bars(line: str) -> str:
+    """Escape the bars of a line that are in no code."""
+    parts = line.split("``")
+    parts[::2] = [part.replace("|", "\\|") for part in parts[::2]]
+    return "``".join(parts)
 
 
 def setup(app: Any) -> None:
