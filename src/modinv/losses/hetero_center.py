@@ -66,7 +66,7 @@ def hetero_center(
     distances = distances.square() if distance == "squared" else distances
     excess, gap = ((weights * term).sum() for term in (torch.relu(distances - margin), distances))
     total = excess / 2 if reduction == "sum" else excess / count
-    return HeteroCenterTerms(total + 0.0 * distances.sum(), gap / count)
+    return HeteroCenterTerms(total, gap / count)
 
 
 class HeteroCenterLoss(Loss):
