@@ -8,7 +8,7 @@ With N rows, M modalities, modality m(i) of row i and n_m rows in it:
 
 Distances between rows, between the centers of cells, and every Gaussian divergence between modalities with full
 covariance are functions of G. A sum of losses costs one matrix product forward and one backward, dX = H [z; mu].
-Losses that read nothing but centers take these from the features where that is cheaper: see :class:`Centers`.
+Losses of centers alone take them from the features where that is cheaper: :mod:`modinv.centers`.
 The shift is the mean of all rows. It keeps float32 exact under a common offset; its derivative cancels.
 
 Products over the features are made in float32, all that is N x N after them in float64. That costs next to nothing
@@ -25,18 +25,9 @@ from torch import Tensor
 from modinv import groups
 from modinv._checks import check_batch, refuse_vmap
 from modinv._compat import HAS_FP32_PRECISION, WITHOUT_AUTOCAST, check_compiler
+from modinv.distances import safe_sqrt, squared_distances
 
-__all__ = [
-    "Centered",
-    "Centers",
-    "Statistics",
-    "diagonal",
-    "full_precision",
-    "lazy",
-    "on_diagonal",
-    "safe_sqrt",
-    "statistics_of",
-]
+__all__ = ["Centered", "Statistics", "full_precision", "lazy", "product_type", "statistics_of"]
 
 T = TypeVar("T")
 
@@ -62,21 +53,6 @@ class Centered(NamedTuple):
 
     rows: Tensor  # (N, D): z_i
     means: Tensor  # (M, D): mu_m, zero for a modality without rows
-
-
-class Centers(NamedTuple):
-    """The centers of the cells, C of them.
-
-    Where the labels can be read for free a cell stands here once. Elsewhere each row of the batch stands for its cell,
-    and no shape depends on the labels. A loss gives each center 1 / ``times`` votes.
-    """
-
-    places: groups.Places | None  # None: all rows
-    labels: Tensor  # (C,)
-    modalities: Tensor  # (C,)
-    same_identity: Tensor  # bool (C, C)
-    same_modality: Tensor  # bool (C, C)
-    times: Tensor  # (C,): how often the cell stands here
 
 
 class Statistics:
@@ -144,13 +120,13 @@ class Statistics:
     @lazy
     def centered(self) -> Centered:
         """The rows and means themselves, for what does not go through the Gram matrix."""
-        kind = _product_type(self.features)
+        kind = product_type(self.features)
         return Centered(*_center(self.features.to(kind), self.membership.to(kind), self.averaging.to(kind)))
 
     @lazy
     def gram(self) -> Tensor:
         """Inner products of the rows and, after them, the means: (N + M, N + M)."""
-        gram, _ = _Gram.apply(self.features, self.membership, self.averaging, _product_type(self.features))
+        gram, _ = _Gram.apply(self.features, self.membership, self.averaging, product_type(self.features))
         return gram
 
     @lazy
@@ -181,65 +157,9 @@ class Statistics:
         return safe_sqrt(squared_distances(self.cell_averaging @ self.row_gram @ self.cell_averaging.T))
 
     @lazy
-    def centers(self) -> Centers:
-        """Whose centers :attr:`distances_between_centers` compares."""
-        places = groups.places_of_cells(self.labels, self.modalities)
-        if places is None:
-            same = self.same_identity, self.same_modality
-            return Centers(None, self.labels, self.modalities, *same, self.cell_sizes)
-        labels, modalities = self.labels[places.first], self.modalities[places.first]
-        same = groups.same_identity(labels), groups.same_modality(modalities)
-        return Centers(places, labels, modalities, *same, torch.ones(len(labels), dtype=self.dtype))
-
-    @lazy
-    def distances_between_centers(self) -> Tensor:
-        """The distances between the centers of :attr:`centers`, (C, C)."""
-        if self.centers.places is None:
-            return self.center_distances  # from the shared Gram matrix
-        # Of few centers a Gram matrix of their own is cheaper; around the mean, it is exact under a common offset.
-        return self._statistics_of_centers(self.features - self.features.mean(0).detach()).row_distances
-
-    @lazy
-    def cosine_distances_between_centers(self) -> Tensor:
-        """One minus the cosine of the angle between the centers of :attr:`centers`, (C, C)."""
-        return self.of_centers.cosine_distances
-
-    @lazy
-    def of_centers(self) -> "Statistics":
-        """The statistics of the centers of :attr:`centers`, as if they were rows."""
-        return self._statistics_of_centers(self.features)
-
-    @lazy
-    def distances_to_centers(self) -> Tensor:
-        """The distances |x_i - c(j)| of all rows to the centers of the cells of all rows, (N, N)."""
-        return self._distances_to(self.cell_averaging, self.row_gram @ self.cell_averaging.T)
-
-    @lazy
-    def identity_averaging(self) -> Tensor:
-        """The matrix that replaces each row by the mean of its identity over all modalities, (N, N)."""
-        return self.same_identity / self.same_identity.sum(1, keepdim=True).to(self.dtype)
-
-    @lazy
-    def identity_products(self) -> Tensor:
-        """Inner products of all rows and the centers of the identities of all rows, (N, N)."""
-        return self.row_gram @ self.identity_averaging.T
-
-    @lazy
-    def distances_to_identity_centers(self) -> Tensor:
-        """The distances of all rows to the centers of the identities of all rows, over all modalities, (N, N)."""
-        return self._distances_to(self.identity_averaging, self.identity_products)
-
-    @lazy
-    def squared_distances_to_centers(self) -> Tensor:
-        """The squared distance |x_i - c(i)|^2 of each row to its own cell's center, (N,)."""
-        identity = torch.eye(len(self.features), dtype=self.dtype, device=self.features.device)
-        around = identity - self.cell_averaging
-        return diagonal(around @ self.row_gram @ around.T).clamp(min=0)
-
-    @lazy
     def inner_products(self) -> Tensor:
         """Inner products x_i . x_j of the features as they are, (N, N): unlike a distance they know the origin."""
-        shift = self.features.detach().to(_product_type(self.features)).mean(0).to(self.dtype)
+        shift = self.features.detach().to(product_type(self.features)).mean(0).to(self.dtype)
         along = self.features.to(self.dtype) @ shift  # (N,)
         return self.row_gram + along[:, None] + along - shift @ shift
 
@@ -249,42 +169,32 @@ class Statistics:
         largest = self.features.detach().abs().amax(1, keepdim=True)  # no square overflows, none is lost
         rows = self.features / largest.masked_fill(largest == 0, 1)
         lengths = safe_sqrt(rows.square().sum(1, keepdim=True))
-        return self._of(rows / lengths.masked_fill(lengths == 0, torch.inf))
+        return self.of(rows / lengths.masked_fill(lengths == 0, torch.inf))
 
     @lazy
     def cosine_distances(self) -> Tensor:
         """One minus the cosine of the angle between all rows, (N, N)."""
         return self.directions.squared_row_distances / 2
 
+    def kept(self, make: Callable[["Statistics"], T]) -> T:
+        """Return what ``make`` makes of the batch, made once; losses share it by the name of ``make``."""
+        name = f"_kept_{make.__name__}"
+        if not hasattr(self, name):
+            setattr(self, name, make(self))
+        made: T = getattr(self, name)
+        return made
+
     def with_fixed(self, modality: int) -> "Statistics":
         """Return the statistics of the same batch in which one modality's rows receive no gradient."""
         fixed = (self.modalities == modality)[:, None]
-        return self._of(self.features.detach().where(fixed, self.features))
+        return self.of(self.features.detach().where(fixed, self.features))
 
     def in_full_type(self) -> "Statistics":
         """Return the statistics of the same batch with products over the features in float64."""
-        return self if self.features.dtype == self.dtype else self._of(self.features.to(self.dtype))
+        return self if self.features.dtype == self.dtype else self.of(self.features.to(self.dtype))
 
-    def _distances_to(self, averaging: Tensor, products: Tensor) -> Tensor:
-        """Return the distances of all rows to the means that a matrix (N, N) makes of them; products: x_i . c_j."""
-        scales = diagonal(self.row_gram)[:, None] + (averaging * products.T).sum(1)  # (N, N): |x_i|^2 + |c_j|^2
-        squares = scales - 2 * products
-        # The mean of equal rows rounds. What is left has no direction, and its root would give it a gradient.
-        noise = 8 * torch.finfo(self.dtype).eps * scales
-        return safe_sqrt(squares.masked_fill(squares <= noise, 0))
-
-    def _statistics_of_centers(self, features: Tensor) -> "Statistics":
-        """Return the statistics of the means of features (N, D) that :attr:`centers` lists."""
-        places, labels, modalities, *_ = self.centers
-        features = features.to(_product_type(features))
-        if places is None:
-            return self._of(self.cell_averaging.to(features.dtype) @ features)
-        sums = features.new_zeros(len(labels), features.shape[1]).index_add(0, places.cells, features)
-        counts = features.new_zeros(len(labels), 1).index_add(0, places.cells, torch.ones_like(features[:, :1]))
-        return self._of(sums / counts, labels, modalities)
-
-    def _of(self, features: Tensor, labels: Tensor | None = None, modalities: Tensor | None = None) -> "Statistics":
-        """Return the statistics of other features, and of as many labels."""
+    def of(self, features: Tensor, labels: Tensor | None = None, modalities: Tensor | None = None) -> "Statistics":
+        """Return the statistics of other features; default: with the same labels and modalities."""
         labels = self.labels if labels is None else labels
         modalities = self.modalities if modalities is None else modalities
         number = self.membership.shape[1]
@@ -327,36 +237,7 @@ def full_precision(features: Tensor) -> AbstractContextManager[object]:
     return nullcontext() if device_type in WITHOUT_AUTOCAST else torch.autocast(device_type, enabled=False)
 
 
-def safe_sqrt(squares: Tensor) -> Tensor:
-    """Return the square root, with value and gradient 0 at 0 and below; NaN stays NaN.
-
-    One image per identity, duplicate rows and collapsed features are ordinary batches. The infinite derivative of a
-    plain ``sqrt`` at an exact zero would make all of their gradients NaN.
-    """
-    flat = squares <= 0
-    return squares.masked_fill(flat, 1).sqrt().masked_fill(flat, 0)
-
-
-def squared_distances(gram: Tensor) -> Tensor:
-    """Return |v_i - v_j|^2 from the inner products v_i . v_j, both (N, N)."""
-    squares = diagonal(gram)
-    return torch.sub(squares[:, None] + squares, gram, alpha=2)  # one pass over N x N less, and one backward
-
-
-def diagonal(matrix: Tensor) -> Tensor:
-    """Return the diagonals of (…, N, N) without a view: the compiled gradient of one is wrong in torch 2.13 on CPU.
-
-    That holds for ``Tensor.diagonal`` and for a strided slice of the flattened matrix.
-    """
-    return (matrix * torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)).sum(-1)
-
-
-def on_diagonal(values: Tensor) -> Tensor:
-    """Return matrices with ``values`` (…, K) on their diagonals; ``torch.diag_embed`` would break a compiled graph."""
-    return values[..., None] * torch.eye(values.shape[-1], dtype=values.dtype, device=values.device)
-
-
-def _product_type(features: Tensor) -> torch.dtype:
+def product_type(features: Tensor) -> torch.dtype:
     """Return the type for products over the features: float64 where the user lets float32 products be rounded."""
     if torch.compiler.is_compiling() or not HAS_FP32_PRECISION:
         # What torch.set_float32_matmul_precision moves in all versions, and the one setting that Dynamo guards.

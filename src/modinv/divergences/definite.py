@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from modinv._checks import host_values, refuse_vmap
-from modinv.statistics import diagonal, lazy
+from modinv.distances import diagonal
+from modinv.statistics import lazy
 
 __all__ = ["Definite", "coordinates_of", "scatter_of"]
 

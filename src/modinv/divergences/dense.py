@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from modinv.distances import on_diagonal
 from modinv.divergences.definite import Definite, scatter_of
 from modinv.divergences.diagonal import centered_samples
 from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative, between_of, lengths_of
 from modinv.divergences.shrinkage import estimate, ridge
 from modinv.divergences.square_roots import product_nuclear_norm, root_trace
 from modinv.groups import Comparisons, both_ways, joint_weights, pairs
-from modinv.statistics import Statistics, lazy, on_diagonal
+from modinv.statistics import Statistics, lazy
 
 __all__ = ["Coordinates", "DenseGaussians", "Mixture", "RowGaussians"]
 

@@ -4,10 +4,11 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from modinv.distances import safe_sqrt
 from modinv.divergences.gaussians import Gaussians, Midpoint, Pooled, Relative
 from modinv.divergences.shrinkage import ridge
 from modinv.groups import Comparisons, both_ways, joint_weights, pairs
-from modinv.statistics import Statistics, lazy, safe_sqrt
+from modinv.statistics import Statistics, lazy
 
 __all__ = ["DiagonalGaussians", "centered_samples", "diagonal_gaussians"]
 

@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from modinv.distances import diagonal
 from modinv.divergences.definite import Definite, coordinates_of
 from modinv.divergences.dense import Coordinates, DenseGaussians, Mixture, RowGaussians
 from modinv.divergences.gaussians import Relative
 from modinv.divergences.square_roots import nuclear_norm
 from modinv.groups import Comparisons, both_ways, pairs
-from modinv.statistics import Statistics, diagonal, lazy
+from modinv.statistics import Statistics, lazy
 
 __all__ = ["GramGaussians", "RowGaussians", "full_gaussians"]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from modinv._checks import refuse_vmap
-from modinv.statistics import diagonal, on_diagonal
+from modinv.distances import diagonal, on_diagonal
 
 __all__ = ["QUINTICS", "iterated_polar_factor", "nuclear_norm", "polar_factor", "product_nuclear_norm", "root_trace"]
 

@@ -7,8 +7,9 @@ from torch import Tensor
 from typing_extensions import override
 
 from modinv._checks import check_choice, check_margin
+from modinv.distances import safe_sqrt
 from modinv.losses.loss import Loss, farthest, hinge, nearest
-from modinv.statistics import Statistics, safe_sqrt
+from modinv.statistics import Statistics
 
 __all__ = ["BatchHardTripletLoss", "BatchHardTripletTerms", "batch_hard_triplet"]
 

@@ -7,8 +7,10 @@ from torch import Tensor
 from typing_extensions import override
 
 from modinv._checks import check_number
+from modinv.centers import RowsToCenters
+from modinv.distances import diagonal, safe_sqrt, squared_distances
 from modinv.losses.loss import Loss
-from modinv.statistics import Statistics, diagonal, safe_sqrt, squared_distances
+from modinv.statistics import Statistics
 
 __all__ = ["CenterClusterLoss", "CenterClusterTerms", "center_cluster"]
 
@@ -53,10 +55,10 @@ push=tensor(0.5000, dtype=torch.float64))
     2021; with two margins: Fang, Yang and Fu, "Visible-infrared person re-identification via semantic alignment and
     affinity inference" (SAAI), 2023. Both as their code has it.
     """
-    averaging, others = statistics.identity_averaging, ~statistics.same_identity  # (N, N)
-    own = diagonal(statistics.distances_to_identity_centers)  # (N,)
+    to_centers, others = statistics.kept(RowsToCenters), ~statistics.same_identity  # (N, N)
+    own = diagonal(to_centers.of_identities)  # (N,)
     pull = torch.relu(own - pull_margin).sum() / max(len(own), 1)
-    between = safe_sqrt(squared_distances(averaging @ statistics.identity_products))  # (N, N)
+    between = safe_sqrt(squared_distances(to_centers.identity_averaging @ to_centers.identity_products))  # (N, N)
     sizes = statistics.same_identity.sum(1).to(statistics.dtype)  # (N,)
     weights = others / sizes.outer(sizes)  # the rows of two identities share one vote
     push = (weights * torch.relu(margin - between)).sum() / weights.sum().clamp(min=1)

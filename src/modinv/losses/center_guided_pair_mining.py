@@ -6,6 +6,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from modinv._checks import check_count, check_margin
+from modinv.centers import CellCenters
 from modinv.losses.loss import Loss, farthest, hinge, nearest
 from modinv.statistics import Statistics
 
@@ -56,7 +57,8 @@ def center_guided_pair_mining(
     Reference: Zhang and Wang, "Diverse embedding expansion network and low-light cross-modality benchmark for
     visible-infrared person re-identification" (DEEN), 2023, as its code has it.
     """
-    centers, distances = statistics.centers, statistics.distances_between_centers  # (C, C)
+    centers = statistics.kept(CellCenters)
+    distances = centers.distances  # (C, C)
     bases, expanded = centers.modalities % num_bases, centers.modalities >= num_bases  # (C,)
     same = centers.same_identity & ~expanded & expanded[:, None]  # (C, C): row e is expanded, column a base of it
     alike = bases[:, None] == bases

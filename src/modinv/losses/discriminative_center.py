@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from modinv.centers import RowsToCenters
+from modinv.distances import diagonal
 from modinv.losses.loss import Loss
-from modinv.statistics import Statistics, diagonal
+from modinv.statistics import Statistics
 
 __all__ = ["DiscriminativeCenterLoss", "DiscriminativeCenterTerms", "discriminative_center"]
 
@@ -53,7 +55,7 @@ def discriminative_center(statistics: Statistics) -> DiscriminativeCenterTerms:
     Reference: Lu, Zou and Zhang, "Learning progressive modality-shared transformers for effective visible-infrared
     person re-identification", 2023, DCL; the floor of the denominator is our choice.
     """
-    distances = statistics.distances_to_identity_centers.T  # (N, N): of the center of row i to row j
+    distances = statistics.kept(RowsToCenters).of_identities.T  # (N, N): of the center of row i to row j
     rivals = ~statistics.same_identity
     anchors = rivals.any(1).to(distances.dtype)  # (N,): all rows, or none with one identity
     positive = (anchors * diagonal(distances)).sum() / anchors.sum().clamp(min=1)

@@ -7,6 +7,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from modinv._checks import check_choice, check_number
+from modinv.centers import CellCenters
 from modinv.losses.loss import Loss
 from modinv.statistics import Statistics
 
@@ -58,8 +59,8 @@ def hetero_center(
     2020; the margin, and the form for more than two modalities, are not in its formula: the first is that of the
     authors' code, the second our choice.
     """
-    centers, cosine = statistics.centers, distance == "cosine"
-    distances = statistics.cosine_distances_between_centers if cosine else statistics.distances_between_centers
+    centers, cosine = statistics.kept(CellCenters), distance == "cosine"
+    distances = centers.cosine_distances if cosine else centers.distances
     pairs = centers.same_identity & ~centers.same_modality  # (C, C)
     weights = pairs / centers.times.outer(centers.times)
     count = weights.sum().clamp(min=1)  # each pair twice

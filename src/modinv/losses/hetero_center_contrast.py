@@ -7,6 +7,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from modinv._checks import check_number
+from modinv.centers import RowsToCenters
 from modinv.losses.loss import Loss
 from modinv.statistics import Statistics
 
@@ -56,7 +57,7 @@ def hetero_center_contrast(statistics: Statistics, *, margin: float) -> HeteroCe
     Reference: Cui, Zhou and Peng, "DMA: dual modality-aware alignment for visible-infrared person re-identification",
     2024, as its code has it under the name ``hcc``; the name here is ours.
     """
-    pull, push = contrast(statistics, statistics.distances_to_centers, margin)
+    pull, push = contrast(statistics, statistics.kept(RowsToCenters).of_cells, margin)
     return HeteroCenterContrastTerms(pull + push + statistics.zero, pull, push)
 
 

@@ -6,6 +6,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from modinv._checks import check_choice, check_margin
+from modinv.centers import CellCenters
 from modinv.losses.loss import Loss, farthest, hinge, nearest
 from modinv.statistics import Statistics
 
@@ -54,8 +55,8 @@ def hetero_center_triplet(
     Reference: Liu, Tan and Zhou, "Parameter sharing exploration and hetero-center triplet loss for visible-thermal
     person re-identification", 2021, eq. 7; there on PK batches, here on any batch.
     """
-    centers, cosine = statistics.centers, distance == "cosine"
-    distances = statistics.cosine_distances_between_centers if cosine else statistics.distances_between_centers
+    centers, cosine = statistics.kept(CellCenters), distance == "cosine"
+    distances = centers.cosine_distances if cosine else centers.distances
     same_identity = centers.same_identity  # (C, C)
     partners = same_identity & ~centers.same_modality
     anchors = partners.any(1) & ~same_identity.all(1)  # (C,)

@@ -7,6 +7,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from modinv._checks import check_choice, check_number
+from modinv.centers import CellCenters
 from modinv.losses.loss import Loss
 from modinv.statistics import Statistics
 
@@ -50,10 +51,9 @@ def info_nce(
     the mean over several positives: Khosla et al., "Supervised contrastive learning", 2020, eq. 2. Between centers it
     is part of the MRIC loss of HOS-Net.
     """
-    centers = level == "center"
-    rows = statistics.centers if centers else statistics
-    distances = statistics.cosine_distances_between_centers if centers else statistics.cosine_distances  # (N, N)
-    votes = 1 / statistics.centers.times if centers else distances.new_ones(len(distances))  # (N,)
+    rows = statistics.kept(CellCenters) if level == "center" else statistics
+    distances = rows.cosine_distances  # (N, N)
+    votes = 1 / rows.times if isinstance(rows, CellCenters) else distances.new_ones(len(distances))  # (N,)
     scores = -distances / temperature  # of the cosines, less a constant
     candidates, same = ~rows.same_modality, rows.same_identity
     anchors = (candidates & same).any(1) & (candidates & ~same).any(1)  # (N,)

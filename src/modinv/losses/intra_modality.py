@@ -12,8 +12,10 @@ from torch import Tensor
 from typing_extensions import override
 
 from modinv._checks import check_number
+from modinv.centers import RowsToCenters
+from modinv.distances import diagonal
 from modinv.losses.loss import Loss, nearest
-from modinv.statistics import Statistics, diagonal
+from modinv.statistics import Statistics
 
 __all__ = ["IntraModalityLoss", "IntraModalityTerms", "intra_modality"]
 
@@ -61,7 +63,7 @@ def intra_modality(statistics: Statistics, *, margin: float) -> IntraModalityTer
     spread = _spread(statistics)  # (N,)
     present = (counts > 0).sum().clamp(min=1)
     share = (membership / counts.clamp(min=1)).sum(1) / present  # (N,)
-    compactness = (share * statistics.squared_distances_to_centers / spread).sum()
+    compactness = (share * statistics.kept(RowsToCenters).squared_of_own_cell / spread).sum()
 
     rivals = statistics.same_modality & ~statistics.same_identity  # (N, N)
     lack = torch.relu(margin - nearest(statistics.center_distances, rivals) / spread.sqrt())  # (N,)

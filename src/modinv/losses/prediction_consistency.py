@@ -7,9 +7,10 @@ from torch import Tensor
 from typing_extensions import override
 
 from modinv._checks import check_choice, check_number, check_target
+from modinv.distances import diagonal
 from modinv.groups import Comparisons, comparisons_of, pair_weights, pairs
 from modinv.losses.loss import Loss
-from modinv.statistics import Statistics, diagonal
+from modinv.statistics import Statistics
 
 __all__ = ["PredictionConsistencyLoss", "PredictionConsistencyTerms", "prediction_consistency"]
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from modinv._checks import check_number
+from modinv.centers import RowsToCenters
 from modinv.losses.hetero_center_contrast import pull_to_partners
 from modinv.losses.loss import Loss
 from modinv.statistics import Statistics
@@ -53,10 +54,10 @@ def quadruple_center_triplet(statistics: Statistics, *, margin: float) -> Quadru
     Reference: Hua, Cheng, Lu, Tu, Wang and Wang, "MSCMNet: multi-scale semantic correlation mining for
     visible-infrared person re-identification", 2023, as its code has it for two modalities of two streams each.
     """
-    pull = pull_to_partners(statistics, statistics.distances_to_centers)
+    pull = pull_to_partners(statistics, statistics.kept(RowsToCenters).of_cells)
     sizes = statistics.same_identity.sum(1)  # (N,)
     rivals = ~statistics.same_identity / sizes.to(statistics.dtype)  # (N, N): the rows of an identity share one vote
-    lack = torch.relu(margin - statistics.distances_to_identity_centers)
+    lack = torch.relu(margin - statistics.kept(RowsToCenters).of_identities)
     push = (rivals * lack).sum() / rivals.sum().clamp(min=1)
     return QuadrupleCenterTripletTerms((pull + push) / 2 + statistics.zero, pull, push)
 

@@ -6,9 +6,11 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from modinv.centers import CellCenters
+from modinv.distances import safe_sqrt
 from modinv.groups import comparisons_of, pairs
 from modinv.losses.loss import Loss
-from modinv.statistics import Statistics, safe_sqrt
+from modinv.statistics import Statistics
 
 __all__ = ["SimilarityPreservationLoss", "SimilarityPreservationTerms", "similarity_preservation"]
 
@@ -47,7 +49,7 @@ def similarity_preservation(statistics: Statistics) -> SimilarityPreservationTer
     person re-identification", 2021, whose code compares row i of one modality with row i of the other; the centers
     are our choice. The loss is of Tung and Mori, "Similarity-preserving knowledge distillation", 2019, eq. 4.
     """
-    statistics = statistics.of_centers
+    statistics = statistics.kept(CellCenters).as_rows
     compared = comparisons_of(statistics, "identity")
     assert compared.averaging is not None
     assert compared.votes is not None
