@@ -88,7 +88,8 @@ class GramGaussians(DenseGaussians):
     @override
     def log_determinants(self) -> Tensor:
         pivots = self._statistics.membership.T * self._own.matrix.log_pivots  # (M, N)
-        return torch.add(self.compared.sums(pivots), self._ridge.log(), alpha=self.dimension)
+        # Not torch.add with alpha: after a matrix product, torch 2.13 compiles it as if alpha were 1.
+        return self.compared.sums(pivots) + self.dimension * self._ridge.log()
 
     @override
     def relative(self) -> Relative:
@@ -103,7 +104,7 @@ class GramGaussians(DenseGaussians):
         excess = self.compared.sums(lengths * torch.addcmul(kept, ratio, kept.flip(0), value=-1))  # (2, P, Q)
         of_means = of_means.view(len(columns), *self._offsets.shape[::2]).movedim(1, 0)  # (P, N, R)
         lengths = self.squared_mean_distances() - (members[:, :, None] @ of_means).squeeze(2)  # (2, P, R)
-        return Relative(lengths * inverse, torch.add(excess, ratio - 1, alpha=self.dimension))
+        return Relative(lengths * inverse, excess + self.dimension * (ratio - 1))
 
     @override
     def mixture(self, shares: Tensor) -> Mixture:
@@ -114,7 +115,7 @@ class GramGaussians(DenseGaussians):
             offsets = offsets.movedim(0, 1).flatten(1)[None]  # (1, N, P R)
         explained = matrix.shares(roots[..., None] * offsets).sum(1).view(self._offsets.shape[::2])  # (P, R)
         squares = (self.squared_mean_distances() - explained) / rho
-        return Mixture(squares, torch.add(self.compared.sums(matrix.log_pivots), rho.log(), alpha=self.dimension))
+        return Mixture(squares, self.compared.sums(matrix.log_pivots) + self.dimension * rho.log())
 
     @property
     def squared_rows(self) -> Tensor:
