@@ -41,15 +41,15 @@ def load(name: str, record: type[Any], folder: Path) -> Measured:
 def _origin() -> dict[str, str]:
     return {
         "date": date.today().isoformat(),
-        "commit": _commit(),
+        "library": _library(),
         "processor": f"{_processor()}, {os.cpu_count()} cores, {platform.machine()}",
         "software": f"torch {torch.__version__}, Python {platform.python_version()}, {platform.system()}",
     }
 
 
-def _commit() -> str:
-    """Return the last commit that changed the library."""
-    command = ["git", "log", "-1", "--format=%h", "--", "../../src"]
+def _library() -> str:
+    """Return the hash of the library's tree, which is the same in every commit that holds the same library."""
+    command = ["git", "rev-parse", "--short", "HEAD:src/modinv"]
     return subprocess.run(command, cwd=_HERE, capture_output=True, text=True, check=True).stdout.strip()
 
 

@@ -19,8 +19,8 @@ def summary(sections: Mapping[str, Section], measured: Mapping[str, Measured], c
         What the losses cost, against what, and what `torch.compile` changes. CPU, one thread, float32, forward and
         backward together. The candidates of a table took turns in one process, and the best call of each counts. Read
         the ratios: milliseconds are those of one machine on one day ({origin["processor"]}, {origin["software"]},
-        {origin["date"]}). On a GPU: not measured. All tables, each with its command:
-        [Performance, all tables](performance_tables.md).
+        {origin["date"]}). On a GPU: not measured. Everything, with the command of each table:
+        [all tables](performance_tables.md).
     """
     records = {name: found.records for name, found in measured.items()}
     return "\n\n".join(
@@ -83,24 +83,26 @@ def _competitors(records: Mapping[str, list[Any]]) -> str:
 
 
 def _advice(records: Mapping[str, list[Any]]) -> str:
-    gains = [one.eager / one.compiled for one in records["floor"] + records["published"]]
+    fixed = [one.eager / one.compiled for one in records["floor"] + records["published"]]
+    any_size = [one.eager / one.any_size for one in records["floor"]]
     sums = [one.shared / one.shared_compiled for one in records["sharing"]]
     shared = [one.alone / one.shared for one in records["sharing"]]
-    cheap = {one.divergence: one.eager for one in records["floor"] if (one.rows, one.dimension) == (32, 512)}
+    prices = {one.divergence: one.eager for one in records["floor"] if (one.rows, one.dimension) == (_ROWS, 512)}
+    price = {name: number(seconds / prices["moments"]) for name, seconds in prices.items()}
     small = [one.theirs / one.eager for one in records["ratios"] if one.dimension == 256]
     lines = [
-        f"""**Compile where the loss shows in the profile.** `torch.compile(loss, fullgraph=True)` makes a loss
-        {_range(gains)} times as fast and a sum of five {_range(sums)} times. The first call takes ten
-        seconds or more. Keep the number of rows fixed (`drop_last=True`): after a second size torch compiles for any
-        size, and most of the gain is lost. For a short run stay eager.""",
-        f"""**Put several losses into one `WeightedLosses`.** They share the Gram matrix and one backward pass: five
-        losses take {_range(shared)} times less than alone.""",
-        f"""**Choose the divergence by what it measures, then by its price.** With 32 rows per modality and D = 512,
-        `wasserstein` takes {number(cheap["wasserstein"] / cheap["moments"])} times `moments`, `jeffreys`
-        {number(cheap["jeffreys"] / cheap["moments"])} times, `kl` {number(cheap["kl"] / cheap["moments"])} times.""",
-        f"""**With D of 256 and less, a D x D formula is an alternative.** There the library is {_range(small)} times
-        as fast. It stays exact where few rows make a D x D form lose digits.""",
-        """**Do not think about N against D.** The loss takes the Gram matrix while N ≤ D and the rows beyond.""",
+        f"""**Compile where the loss shows in the profile, and keep the number of rows fixed** (`drop_last=True`).
+        `torch.compile(loss, fullgraph=True)` makes a loss {_range(fixed)} times as fast and a sum of five
+        {_range(sums)} times. With a second size torch compiles once more, for any size, which leaves a factor of
+        {_range(any_size)}. A compilation takes seconds: for a short run stay eager.""",
+        f"""**Put several losses into one `WeightedLosses`.** They share the Gram matrix and one backward pass: five are
+        {_range(shared)} times as fast as alone.""",
+        f"""**Choose a divergence by what it measures, then by its price.** With {_ROWS} rows per modality and D = 512,
+        `wasserstein` costs {price["wasserstein"]} times `moments`, `jeffreys` {price["jeffreys"]} times, `kl`
+        {price["kl"]} times.""",
+        f"""**For D of 256 and less a D x D formula is an alternative.** At 256 the library is {_range(small)} times as
+        fast. It keeps the digits that a D x D form loses where rows are few.""",
+        """**N against D needs no thought.** The loss takes the Gram matrix while N ≤ D, and the rows beyond.""",
     ]
     bullets = "\n".join("* " + paragraph(line).replace("\n", "\n  ") for line in lines)
     return f"## When to choose which\n\n{bullets}"
@@ -108,7 +110,7 @@ def _advice(records: Mapping[str, list[Any]]) -> str:
 
 def _range(values: Iterable[float]) -> str:
     found = sorted(values)
-    return f"{found[0]:.2g} to {found[-1]:.2g}"
+    return f"{number(found[0])} to {number(found[-1])}"
 
 
 def _misses(sections: Mapping[str, Section], records: Mapping[str, list[Any]]) -> str:

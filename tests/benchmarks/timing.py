@@ -68,11 +68,11 @@ def forward_backward(loss: Callable[..., Tensor], batch: Batch) -> Callable[[], 
     return call
 
 
-def compiled(loss: Callable[..., Tensor], batch: Batch) -> Callable[[], Pass]:
-    """Return the same call of the loss compiled for this size; it is compiled here, and not when it is timed."""
+def compiled(loss: Callable[..., Tensor], batch: Batch, *, any_size: bool = False) -> Callable[[], Pass]:
+    """Return the same call of the loss compiled for its size, or for any; it is compiled here, before it is timed."""
     # Every loss has the same `forward`, whose compilations torch counts together.
     torch._dynamo.config.recompile_limit = 1000
-    call = forward_backward(torch.compile(loss, fullgraph=True, dynamic=False), batch)
+    call = forward_backward(torch.compile(loss, fullgraph=True, dynamic=any_size), batch)
     call()
     return call
 
