@@ -48,7 +48,7 @@ def _tables(measured: dict[str, Measured]) -> str:
         The tables behind [Performance](performance.md). Forward and backward are timed together. The candidates of a
         table took turns in one process, and the best call of each counts. Compiled: `torch.compile` with
         `fullgraph=True` and `dynamic=False`, for each size. Everything again: `{_COMMAND}`.
-        One table: the command below it, in `tests/`. There, *library* is what `git rev-parse --short HEAD:src/modinv` said.
+        One table: the command below it, in `tests/`. *Library* is what `git rev-parse --short HEAD:src/modinv` said.
     """
     return "\n\n".join([chapter("Performance, all tables", text, level=1), *_chapters(measured)])
 
