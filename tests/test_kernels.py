@@ -1,7 +1,5 @@
 """What a compiled loss launches, and that it computes what the eager one does: one compilation of each for both."""
 
-from typing import get_args
-
 import pytest
 import torch
 from torch import nn
@@ -9,11 +7,11 @@ from torch import nn
 import modinv
 import needs
 from batches import make_batch
+from benchmarks.inputs import gaussian
 from benchmarks.timing import forward_backward
 from generated import Generated, generate
 from losses.catalogue import ALGEBRA, ESTIMATED, GAUSSIANS, LOSSES
 from modinv import Batch
-from modinv.losses.gaussian_distribution_consistency import Divergence
 
 pytestmark = [pytest.mark.slow, needs.compiled_loss]
 
@@ -22,13 +20,8 @@ pytestmark = [pytest.mark.slow, needs.compiled_loss]
 KERNELS = {}
 
 
-def _gaussian(divergence: Divergence) -> nn.Module:
-    shrinkage = 0.0 if divergence in ("wasserstein", "moments") else 0.1
-    return modinv.GaussianDistributionConsistencyLoss(divergence=divergence, shrinkage=shrinkage)
-
-
 # Every form of the catalogue; of the Gaussian loss, whose forms are a product, each divergence once.
-COMPILED: dict[str, nn.Module] = {divergence: _gaussian(divergence) for divergence in get_args(Divergence)} | {
+COMPILED: dict[str, nn.Module] = {name: gaussian(name) for name in modinv.divergences.DIVERGENCES} | {
     name: loss for name, loss in LOSSES.items() if name not in GAUSSIANS | ESTIMATED
 }
 BATCH = make_batch((5, 4), dimension=16, identities=3, dtype=torch.float32)  # the size changes neither count
