@@ -11,7 +11,7 @@ from benchmarks.timing import Effort, best_times, compiled, forward_backward, th
 
 __all__ = ["SECTION", "Sharing"]
 
-SIZES = ((32, 512), (32, 2048), (64, 2048))
+SIZES = ((32, 512), (64, 2048))
 _TARGET = 2.5
 _REASON = (
     "the losses share the Gram matrix, the masks and the backward product; their own N x N algebra and its calls "

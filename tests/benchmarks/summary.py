@@ -38,11 +38,9 @@ def summary(sections: Mapping[str, Section], measured: Mapping[str, Measured], c
 def _costs(records: Mapping[str, list[Any]]) -> str:
     at_size = [factor for factor in records["floor"] if (factor.rows, factor.dimension) == (_ROWS, _DIMENSION)]
     loops = [one for one in records["published"] if (one.identities, one.dimension) == (8, _DIMENSION)]
-    sums = [one for one in records["sharing"] if (one.rows, one.dimension) == (_ROWS, _DIMENSION)]
     times = [
         *((f"`{one.divergence}`", one.eager, one.compiled) for one in at_size),
         *((one.loss, one.eager, one.compiled) for one in loops),
-        *(("five losses in one sum", one.shared, one.shared_compiled) for one in sums),
     ]
     counts = {one.name: (str(one.few), str(one.kernels)) for one in records["calls"]}
     rows = [
@@ -51,7 +49,7 @@ def _costs(records: Mapping[str, list[Any]]) -> str:
     ]
     text = f"""
         {_ROWS} rows in each of two modalities (8 identities x 4), D = {_DIMENSION}. The first four lines are the
-        Gaussian loss with full covariance, by divergence. Calls are what an eager loss asks of the backend, kernels
+        Gaussian loss with full covariance, by divergence. The others have their defaults. Calls are what an eager loss asks of the backend, kernels
         what the compiled one launches instead.
     """
     columns = ("loss", "eager, ms", "compiled, ms", "times faster", "calls, eager", "kernels, compiled")
