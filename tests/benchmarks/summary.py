@@ -49,8 +49,8 @@ def _costs(records: Mapping[str, list[Any]]) -> str:
     ]
     text = f"""
         {_ROWS} rows in each of two modalities (8 identities x 4), D = {_DIMENSION}. The first four lines are the
-        Gaussian loss with full covariance, by divergence. The others have their defaults. Calls are what an eager loss asks of the backend, kernels
-        what the compiled one launches instead.
+        Gaussian loss with full covariance, by divergence. The others have their defaults. Calls are what an eager loss
+        asks of the backend, kernels what the compiled one launches instead.
     """
     columns = ("loss", "eager, ms", "compiled, ms", "times faster", "calls, eager", "kernels, compiled")
     return chapter("What a loss costs", text, table(columns, rows))
