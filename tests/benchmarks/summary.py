@@ -94,8 +94,9 @@ def _advice(records: Mapping[str, list[Any]]) -> str:
     small = [one.theirs / one.eager for one in records["ratios"] if one.dimension == 256]
     lines = [
         f"""**Compile where the loss shows in the profile, and keep the number of rows fixed** (`drop_last=True`).
-        `torch.compile(loss, fullgraph=True)` makes a loss up to {number(max(gains.values()))} times as fast and a sum of
-        five {_range(sums)} times. Slower at some size: {slower}. With a second size torch compiles once more, for any size, which leaves a factor of
+        `torch.compile(loss, fullgraph=True)` makes a loss up to {number(max(gains.values()))} times as fast and a sum
+        of five {_range(sums)} times. Slower at some size: {slower}. With a second size torch compiles once more, for
+        any size, which leaves a factor of
         {_range(any_size)}. A compilation takes seconds: for a short run stay eager.""",
         f"""**Put several losses into one `WeightedLosses`.** They share the Gram matrix and one backward pass: five are
         {_range(shared)} times as fast as alone.""",
