@@ -1,69 +1,81 @@
-"""Measure everything, write docs/performance.md and docs/estimates.md: ``cd tests && python -m benchmarks``."""
+"""Measure, and write docs/performance.md and its tables: ``cd tests && python -m benchmarks [SECTION ...]``."""
 
 import argparse
 import sys
 import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
-import matplotlib as mpl
-
-from benchmarks import calls, dumps, estimates, floor, growth, memory, page, plots, ratios, routes, sharing
+from benchmarks import calls, dumps, floor, growth, memory, published, ratios, routes, sharing
+from benchmarks.page import Section, chapter
+from benchmarks.store import Measured, load, save
+from benchmarks.summary import summary
 from benchmarks.timing import FULL, QUICK
 
-__all__ = ["main"]
+__all__ = ["SECTIONS", "main"]
 
 _COMMAND = 'python -m pip install -e ".[benchmarks]" && cd tests && python -m benchmarks'
+SECTIONS: dict[str, Section] = {
+    "ratios": ratios.SECTION,
+    "published": published.SECTION,
+    "floor": floor.SECTION,
+    "sharing": sharing.SECTION,
+    "growth": growth.SECTION,
+    "routes": routes.SECTION,
+    "calls": calls.SECTION,
+    "memory": memory.SECTION,
+    "dumps": dumps.SECTION,
+}
 
 
 def main() -> None:
-    """Run all sections in turn and write the page and its figures."""
+    """Measure the sections that are named, or all, and write both pages from what is kept."""
     arguments = _arguments()
-    mpl.use("svg")
     # POT looks for every backend that it knows, and some warn when they are looked for.
     warnings.filterwarnings("ignore", category=DeprecationWarning)
+    for name in arguments.sections:
+        start = time.perf_counter()
+        save(name, SECTIONS[name].measure(QUICK if arguments.quick else FULL), arguments.results)
+        sys.stdout.write(f"{name}: {time.perf_counter() - start:.0f} s\n")
+    measured = {name: load(name, section.record, arguments.results) for name, section in SECTIONS.items()}
     folder: Path = arguments.output
-    (folder / "figures").mkdir(parents=True, exist_ok=True)
-    text = "\n\n".join([page.head(_COMMAND), *_sections(folder / "figures", quick=arguments.quick)])
-    (folder / "performance.md").write_text(text + "\n", encoding="utf-8")
-    estimates.write(folder, quick=arguments.quick)
+    (folder / "performance.md").write_text(summary(SECTIONS, measured, _COMMAND) + "\n", encoding="utf-8")
+    (folder / "performance_tables.md").write_text(_tables(measured) + "\n", encoding="utf-8")
 
 
-def _sections(figures: Path, *, quick: bool) -> list[str]:
-    effort = QUICK if quick else FULL
-    dimensions = (256, 512) if quick else (256, 512, 2048)
-    texts = [
-        _announced("ratios", lambda: ratios.section(ratios.measure(effort, dimensions))),
-        _announced("floor", lambda: floor.section(floor.measure(effort))),
-        _announced("sharing", lambda: sharing.section(sharing.measure(effort, calls.count_calls))),
-        _announced("dumps", lambda: dumps.section(dumps.measure(*((2_000, 256) if quick else (50_000, 2048))))),
-    ]
-    sweeps = growth.measure(effort)
-    plots.draw_growth(sweeps, figures / "growth.svg")
-    both = routes.measure(effort)
-    plots.draw_routes(both, figures / "routes.svg")
-    counted = calls.section(calls.measure())
-    occupied = memory.section(memory.measure(dimensions))
-    *against, compared = texts
-    return [*against, growth.section(sweeps), routes.section(both), counted, occupied, compared]
+def _tables(measured: dict[str, Measured]) -> str:
+    text = f"""
+        The tables behind [Performance](performance.md). Forward and backward are timed together. The candidates of a
+        table took turns in one process, and the best call of each counts. Compiled: `torch.compile` with
+        `fullgraph=True` and `dynamic=False`, for each size. Everything again: `{_COMMAND}`.
+        One table: the command below it, in `tests/`. *Library* is what `git rev-parse --short HEAD:src/modinv` said.
+    """
+    return "\n\n".join([chapter("Performance, all tables", text, level=1), *_chapters(measured)])
 
 
-def _announced(name: str, section: Callable[[], str]) -> str:
-    start = time.perf_counter()
-    text = section()
-    sys.stdout.write(f"{name}: {time.perf_counter() - start:.0f} s\n")
-    return text
+def _chapters(measured: dict[str, Measured]) -> list[str]:
+    parts = []
+    for name, section in SECTIONS.items():
+        records, origin = measured[name]
+        parts += [
+            section.write(records),
+            f"`python -m benchmarks {name}`: {origin['date']}, library {origin['library']}, "
+            f"{origin['processor']}, {origin['software']}.",
+        ]
+    return parts
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    documents = Path(__file__).parents[2] / "docs"
-    parser.add_argument("--output", type=Path, default=documents, help="folder of performance.md and figures/")
-    parser.add_argument(
-        "--quick", action="store_true", help="few rounds and no D = 2048: to try the code, not to quote"
-    )
-    return parser.parse_args()
+    here = Path(__file__).parent
+    parser.add_argument("sections", nargs="*", default=[*SECTIONS], help=f"of {', '.join(SECTIONS)}; default: all")
+    parser.add_argument("--output", type=Path, default=here.parents[1] / "docs", help="folder of the two pages")
+    parser.add_argument("--results", type=Path, default=here / "results", help="folder of what was measured")
+    parser.add_argument("--quick", action="store_true", help="few rounds: to try the code, not to quote")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.sections) - set(SECTIONS):
+        parser.error(f"sections must be of {', '.join(SECTIONS)}, got {', '.join(sorted(unknown))}")
+    return arguments
 
 
 if __name__ == "__main__":

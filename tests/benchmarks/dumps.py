@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 import torch
 
-from benchmarks.page import chapter, explained, number, table, verdict
+from benchmarks.page import Goal, Section, chapter, explained, number, table, verdict
+from benchmarks.timing import QUICK, Effort
 from modinv.divergences import divergence_between
 
-__all__ = ["Dumps", "measure", "section"]
+__all__ = ["SECTION", "Dumps"]
 
+_SECONDS, _GIB = 300, 4
 _REASON = "the machine was loaded: run the command on a quiet one."
 
 
@@ -28,12 +30,13 @@ class Dumps(NamedTuple):
     peak: float  # resident memory of the whole process in GiB, the two float32 dumps included
 
 
-def measure(rows: int, dimension: int, divergences: tuple[str, ...] = ("wasserstein", "jeffreys")) -> list[Dumps]:
+def measure(effort: Effort) -> list[Dumps]:
     """Compare two dumps once for each divergence, in a fresh process whose peak memory is that of the comparison."""
-    return [_in_a_fresh_process(divergence, rows, dimension) for divergence in divergences]
+    size = (2_000, 256) if effort == QUICK else (50_000, 2048)
+    return [_in_a_fresh_process(divergence, *size) for divergence in ("wasserstein", "jeffreys")]
 
 
-def section(results: list[Dumps]) -> str:
+def write(results: list[Dumps]) -> str:
     """Return the table of seconds and memory."""
     rows = [
         (
@@ -41,19 +44,35 @@ def section(results: list[Dumps]) -> str:
             f"{result.rows:,} x {result.dimension:,}",
             str(result.threads),
             f"**{number(result.seconds)}**",
-            verdict(result.seconds, most=300),
+            verdict(result.seconds, most=_SECONDS),
             f"**{number(result.peak)}**",
-            verdict(result.peak, most=4),
+            verdict(result.peak, most=_GIB),
         )
         for result in results
     ]
     text = """
         `modinv.divergences.divergence_between` on two float32 sample sets in memory, full covariance, computed in
-        chunks in float64. One run each in a process of its own; the peak is that of the process, PyTorch and both dumps
-        included. The target for the time is "minutes at most", read as five.
+        chunks in float64. There is no gradient and nothing to compile. One run each in a process of its own; the peak
+        is that of the process, PyTorch and both dumps included. The target for the time is "minutes at most", read as
+        five.
     """
     columns = ("divergence", "each dump", "threads", "seconds", "target", "peak, GiB", "target")
-    return chapter("Two feature dumps", text, explained(table(columns, rows), _REASON))
+    return chapter(SECTION.title, text, explained(table(columns, rows), _REASON))
+
+
+def goals(results: list[Dumps]) -> list[Goal]:
+    """Return the targets of both."""
+    return [
+        goal
+        for result in results
+        for goal in (
+            Goal(f"two dumps, `{result.divergence}`: seconds", result.seconds, None, most=_SECONDS),
+            Goal(f"two dumps, `{result.divergence}`: GiB", result.peak, None, most=_GIB),
+        )
+    ]
+
+
+SECTION = Section("Two feature dumps", Dumps, measure, write, goals, _REASON)
 
 
 def _in_a_fresh_process(divergence: str, rows: int, dimension: int) -> Dumps:

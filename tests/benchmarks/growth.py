@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.inputs import DIVERGENCES, batch_of, gaussian
-from benchmarks.page import chapter, explained, number, table, verdict
+from benchmarks.page import Goal, Section, chapter, explained, milliseconds, table, verdict
 from benchmarks.timing import Effort, best_times, forward_backward, threads
 
-__all__ = ["DIMENSION", "DIMENSIONS", "ROWS", "ROW_COUNTS", "Growth", "exponent", "measure", "section"]
+__all__ = ["SECTION", "Growth"]
 
 ROWS, DIMENSION = 32, 2048  # what stands still while the other grows
 DIMENSIONS = (512, 1024, 2048, 4096, 8192)
@@ -25,22 +25,21 @@ class Growth(NamedTuple):
 
     divergence: str
     along: str  # "D" or "n"
-    sizes: tuple[int, ...]
-    seconds: tuple[float, ...]
+    sizes: list[int]
+    seconds: list[float]
 
 
 def measure(effort: Effort) -> list[Growth]:
     """Time each loss along both sweeps on one thread; the sizes of a sweep take turns as well."""
-    dimensions = {size: batch_of(ROWS, size) for size in DIMENSIONS}
-    rows = {size: batch_of(size, DIMENSION) for size in ROW_COUNTS}
-    results = []
-    for along, batches in (("D", dimensions), ("n", rows)):
-        for divergence in DIVERGENCES:
-            calls = {str(size): forward_backward(gaussian(divergence), batch) for size, batch in batches.items()}
-            with threads(1):
-                times = best_times(calls, effort)
-            results.append(Growth(divergence, along, tuple(batches), tuple(time.seconds for time in times.values())))
-    return results
+    sweeps = [("D", [(ROWS, size) for size in DIMENSIONS]), ("n", [(size, DIMENSION) for size in ROW_COUNTS])]
+    with threads(1):
+        return [_measure_one(effort, name, along, shapes) for along, shapes in sweeps for name in DIVERGENCES]
+
+
+def _measure_one(effort: Effort, divergence: str, along: str, shapes: list[tuple[int, int]]) -> Growth:
+    sizes = [shape[0 if along == "n" else 1] for shape in shapes]
+    calls = {f"{shape}": forward_backward(gaussian(divergence), batch_of(*shape)) for shape in shapes}
+    return Growth(divergence, along, sizes, [found.seconds for found in best_times(calls, effort).values()])
 
 
 def exponent(growth: Growth) -> float:
@@ -49,14 +48,14 @@ def exponent(growth: Growth) -> float:
     return float(np.polyfit(np.log(growth.sizes[upper]), np.log(growth.seconds[upper]), 1)[0])
 
 
-def section(results: list[Growth]) -> str:
-    """Return the tables and the plot."""
+def write(results: list[Growth]) -> str:
+    """Return the two tables."""
     tables = []
     for along, sizes in (("D", DIMENSIONS), ("n", ROW_COUNTS)):
         rows = [
             (
                 f"`{growth.divergence}`",
-                *(number(1e3 * seconds) for seconds in growth.seconds),
+                *(milliseconds(one) for one in growth.seconds),
                 f"**{exponent(growth):.2f}**",
                 verdict(exponent(growth), most=_TARGETS[along]),
             )
@@ -64,9 +63,25 @@ def section(results: list[Growth]) -> str:
             if growth.along == along
         ]
         tables.append(table(("ms", *(f"{along} = {size}" for size in sizes), "exponent", "target"), rows))
-    plot = "![Time of each divergence against D and against n, double logarithmic](figures/growth.svg)"
     text = f"""
-        One thread; n = {ROWS} rows per modality while D grows, D = {DIMENSION} while n grows. The exponent is fitted
-        in double logarithms to the upper half of each sweep.
+        One thread, eager; n = {ROWS} rows per modality while D grows, D = {DIMENSION} while n grows. Not compiled:
+        every size is a compilation of its own. The exponent is fitted in double logarithms to the upper half of each
+        sweep.
     """
-    return chapter("Growth", text, explained("\n\n".join(tables), _REASON), plot)
+    return chapter(SECTION.title, text, explained("\n\n".join(tables), _REASON))
+
+
+def goals(results: list[Growth]) -> list[Goal]:
+    """Return the targets."""
+    return [
+        Goal(
+            f"`{growth.divergence}`: exponent of the time along {growth.along}",
+            exponent(growth),
+            None,
+            most=_TARGETS[growth.along],
+        )
+        for growth in results
+    ]
+
+
+SECTION = Section("Growth", Growth, measure, write, goals, _REASON)

@@ -34,7 +34,7 @@ def gaussian(divergence: str) -> nn.Module:
     """Return the distribution consistency loss of a divergence, with full covariance."""
     return modinv.GaussianDistributionConsistencyLoss(
         divergence=divergence,  # type: ignore[arg-type]
-        shrinkage=_SHRINKAGE[divergence],
+        shrinkage=_SHRINKAGE.get(divergence, 0.1),
     )
 
 

@@ -1,17 +1,39 @@
-"""Markdown out of measured numbers: tables, the verdict beside a target, and what the machine is."""
+"""Markdown out of measured numbers: tables, and the verdict beside a target."""
 
-import os
-import platform
-from collections.abc import Iterable, Sequence
-from datetime import date
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from textwrap import fill
+from typing import Any, NamedTuple
 
-import torch
-
-__all__ = ["chapter", "explained", "head", "number", "table", "verdict"]
+__all__ = ["Goal", "Section", "chapter", "explained", "milliseconds", "number", "paragraph", "table", "verdict"]
 
 _MISSED = "**not met**"
+
+
+class Goal(NamedTuple):
+    """A target, and the worst that was measured for it."""
+
+    what: str
+    eager: float
+    compiled: float | None  # where it was measured
+    least: float | None = None
+    most: float | None = None
+
+    @property
+    def missed(self) -> bool:
+        """Whether the eager loss misses it, or the compiled one is slower than what it is held against."""
+        slower = self.least is not None and self.compiled is not None and self.compiled < 1
+        return slower or _MISSED in verdict(self.eager, least=self.least, most=self.most)
+
+
+class Section(NamedTuple):
+    """One table of the appendix: what it measures, how it is written, and what it is held against."""
+
+    title: str
+    record: type[Any]  # a NamedTuple
+    measure: Callable[..., list[Any]]  # of an Effort
+    write: Callable[[list[Any]], str]
+    goals: Callable[[list[Any]], list[Goal]]
+    reason: str  # where a target is missed
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -25,6 +47,11 @@ def number(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 99.95 else f"{value:,.0f}"
 
 
+def milliseconds(seconds: float | None) -> str:
+    """Return milliseconds, or a dash where nothing was measured."""
+    return "–" if seconds is None else number(1e3 * seconds)
+
+
 def verdict(value: float, *, least: float | None = None, most: float | None = None) -> str:
     """Return the target and whether ``value`` meets it."""
     if least is not None:
@@ -36,38 +63,14 @@ def verdict(value: float, *, least: float | None = None, most: float | None = No
 
 def chapter(title: str, text: str, *parts: str, level: int = 2) -> str:
     """Return a heading, its text as one paragraph, and what follows."""
-    return "\n\n".join([f"{'#' * level} {title}", _paragraph(text), *parts])
+    return "\n\n".join([f"{'#' * level} {title}", paragraph(text), *parts])
 
 
 def explained(rows: str, reason: str) -> str:
     """Return the rows of a table, followed by the reason where one of them misses its target."""
-    return f"{rows}\n\n{_paragraph('Where a target is not met: ' + reason)}" if _MISSED in rows else rows
+    return f"{rows}\n\n{paragraph('Where a target is not met: ' + reason)}" if _MISSED in rows else rows
 
 
-def head(command: str) -> str:
-    """Return the title, and the machine on which the page was made."""
-    rows = [
-        ("processor", f"{_processor()}, {os.cpu_count()} cores, {platform.machine()}"),
-        ("threads", f"1, and all of them: {torch.get_num_threads()}"),
-        ("software", f"torch {torch.__version__}, Python {platform.python_version()}, {platform.system()}"),
-        ("type", "float32 features"),
-        ("date", date.today().isoformat()),
-        ("command", f"`{command}`"),
-    ]
-    text = """
-        Every number on this page was measured and written by one command. The candidates of a table took turns in one
-        process, the best call of each counts, and forward and backward are timed together. Read the ratios:
-        milliseconds are those of one machine on one day. CPU only; on a GPU: not measured.
-    """
-    return chapter("Performance", text, table(("", "measured on"), rows), level=1)
-
-
-def _paragraph(text: str) -> str:
+def paragraph(text: str) -> str:
+    """Return the text in lines of the width of the other pages."""
     return fill(" ".join(text.split()), width=118, break_long_words=False, break_on_hyphens=False)
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown processor"

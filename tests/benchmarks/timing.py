@@ -14,7 +14,7 @@ from torch import Tensor
 
 from modinv import Batch
 
-__all__ = ["FULL", "QUICK", "Effort", "Pass", "Time", "best_times", "forward_backward", "threads"]
+__all__ = ["FULL", "QUICK", "Effort", "Pass", "Time", "best_times", "compiled", "forward_backward", "threads"]
 
 _MOST_CALLS = 50  # of a candidate in one turn
 _ENOUGH_SECONDS, _ENOUGH_CALLS = 2.0, 3  # a candidate that has had both leaves the round
@@ -65,6 +65,15 @@ def forward_backward(loss: Callable[..., Tensor], batch: Batch) -> Callable[[], 
         (gradient,) = torch.autograd.grad(value, features)
         return Pass(value.detach(), gradient)
 
+    return call
+
+
+def compiled(loss: Callable[..., Tensor], batch: Batch, *, any_size: bool = False) -> Callable[[], Pass]:
+    """Return the same call of the loss compiled for its size, or for any; it is compiled here, before it is timed."""
+    # Every loss has the same `forward`, whose compilations torch counts together.
+    torch._dynamo.config.recompile_limit = 1000
+    call = forward_backward(torch.compile(loss, fullgraph=True, dynamic=any_size), batch)
+    call()
     return call
 
 

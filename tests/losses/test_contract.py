@@ -174,20 +174,6 @@ def test_value_that_overflows_has_a_gradient_that_does_too(loss: nn.Module, coun
         assert bool(value.isfinite()) == bool(gradient.isfinite().all()), (dtype, scale)
 
 
-@pytest.mark.slow
-@needs.compiled_loss
-@algebra
-@pytest.mark.parametrize("num_rows", [16, 64, 100])  # below, at and above the 64 features
-def test_compiled_loss_has_the_value_and_gradient_of_the_eager_one(loss: nn.Module, num_rows: int) -> None:
-    batch = make_batch((num_rows // 2 + 2, num_rows // 2 - 2), dimension=64, dtype=torch.float32)
-    expected, expected_gradient = value_and_gradient(loss, batch)
-    torch.compiler.reset()
-    value, gradient = value_and_gradient(torch.compile(loss, fullgraph=True), batch)
-    torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
-    scale = float(expected_gradient.abs().max())
-    torch.testing.assert_close(gradient / scale, expected_gradient / scale, rtol=0, atol=2e-5)
-
-
 @every_loss
 def test_loss_leaves_its_arguments_and_the_random_state_alone(loss: nn.Module) -> None:
     batch = make_batch()

@@ -1,0 +1,111 @@
+"""What a compiled loss launches, and that it computes what the eager one does: one compilation of each for both."""
+
+import pytest
+import torch
+from torch import nn
+
+import modinv
+import needs
+from batches import make_batch
+from benchmarks.inputs import gaussian
+from benchmarks.timing import forward_backward
+from generated import Generated, generate
+from losses.catalogue import ALGEBRA, ESTIMATED, GAUSSIANS, LOSSES
+from modinv import Batch
+
+pytestmark = [pytest.mark.slow, needs.compiled_loss]
+
+
+# Kernels of a compiled loss, forward and backward, at most. A bound may only become smaller.
+KERNELS = {
+    "wasserstein": 26,
+    "hetero-center triplet": 27,
+    "intra-modality": 31,
+    "batch-hard triplet intra": 21,
+    "batch-hard triplet four-way": 25,
+    "weighted regularized triplet squared": 21,
+    "modality-shared enhancement cosine": 22,
+    "cross-modality ranked list": 22,
+    "hetero-center": 27,
+    "hetero-center triplet soft cosine": 25,
+    "hetero-center divergence": 26,
+    "center-guided pair mining": 28,
+    "coral within": 31,
+    "maximum mean discrepancy identity unbiased": 31,
+    "similarity preservation": 32,
+    "sinkhorn identity": 33,
+    "prediction jensen_shannon": 8,
+    "info_nce center": 25,
+    "weighted losses": 45,
+    "moments": 20,
+    "weighted regularized triplet": 21,
+    "batch-hard triplet": 21,
+    "batch-hard triplet cross": 21,
+    "weighted regularized triplet published": 21,
+    "modality-shared enhancement": 21,
+    "discriminative center": 25,
+    "cross-modality ranked list unscaled": 21,
+    "hetero-center cosine": 25,
+    "hetero-center contrast": 25,
+    "center cluster": 29,
+    "quadruple-center triplet": 29,
+    "maximum mean discrepancy": 30,
+    "class-aware discrepancy": 32,
+    "sinkhorn": 24,
+    "prediction jeffreys": 8,
+    "prediction row": 14,
+    "info_nce row": 22,
+    "kl": 37,
+    "jeffreys": 32,
+    "bhattacharyya": 40,
+    "jensen_shannon": 43,
+}
+
+
+# Every form of the catalogue; of the Gaussian loss, whose forms are a product, each divergence once.
+COMPILED: dict[str, nn.Module] = {name: gaussian(name) for name in modinv.divergences.DIVERGENCES} | {
+    name: loss for name, loss in LOSSES.items() if name not in GAUSSIANS | ESTIMATED
+}
+BATCH = make_batch((5, 4), dimension=16, identities=3, dtype=torch.float32)  # the size changes neither count
+# The other forms of the Gaussian loss, and full covariance with more rows than features, which are other formulas.
+FORMS = [(name, (5, 4)) for name in ALGEBRA if name in GAUSSIANS | ESTIMATED and "full modality" not in name]
+FORMS += [(name, (14, 11)) for name in ALGEBRA if name in GAUSSIANS and "full" in name]
+
+
+def assert_like_eager(found: Generated, loss: nn.Module, batch: Batch) -> None:
+    expected = forward_backward(loss, batch)()
+    torch.testing.assert_close(found.value, expected.value, rtol=1e-5, atol=1e-6)
+    scale = float(expected.gradient.abs().max())
+    assert scale > 0
+    torch.testing.assert_close(found.gradient / scale, expected.gradient / scale, rtol=0, atol=2e-5)
+
+
+@pytest.fixture(scope="module", params=COMPILED)
+def compiled(request: pytest.FixtureRequest) -> tuple[str, Generated]:
+    return request.param, generate(COMPILED[request.param], BATCH)
+
+
+def test_compiled_loss_has_the_value_and_gradient_of_the_eager_one(compiled: tuple[str, Generated]) -> None:
+    name, found = compiled
+    assert_like_eager(found, COMPILED[name], BATCH)
+
+
+@pytest.mark.parametrize(("name", "counts"), FORMS)
+def test_compiled_gaussian_loss_has_the_value_and_gradient_of_the_eager_one(name: str, counts: tuple[int, int]) -> None:
+    batch = make_batch(counts, dimension=16, dtype=torch.float32)
+    assert_like_eager(generate(LOSSES[name], batch), LOSSES[name], batch)
+
+
+@needs.counted_torch
+def test_kernels_of_a_compiled_loss_stay_below_their_bound(compiled: tuple[str, Generated]) -> None:
+    name, found = compiled
+    assert found.kernels <= KERNELS[name]
+
+
+def test_counter_counts_fused_loops_and_products_and_neither_views_nor_allocations() -> None:
+    class Products(nn.Module):
+        def forward(self, features: torch.Tensor, labels: torch.Tensor, modalities: torch.Tensor) -> torch.Tensor:
+            return (features.T @ features).exp().sum().log()
+
+    # Forward a product and a fused loop with the reduction; backward a fused loop, and a product for either factor.
+    assert generate(Products(), BATCH).kernels == 5
