@@ -55,7 +55,7 @@ from modinv.modules import (
     PerModalityBatchNorm,
 )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "INFRARED",
