@@ -18,6 +18,8 @@ html_theme = "furo"
 html_title = f"modinv {version}"
 html_show_sphinx = False
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["narrow.css"]
 
 myst_heading_anchors = 4
 
