@@ -97,7 +97,7 @@ def write(ratios: list[Ratio]) -> str:
             verdict(ratio.theirs / ratio.eager, least=TARGETS[ratio.divergence][ratio.dimension]),
             *(f"{error:.0e}" for error in (ratio.value_error, ratio.gradient_error)),
         )
-        for ratio in sorted(ratios, key=lambda ratio: list(TARGETS).index(ratio.divergence))
+        for ratio in sorted(ratios, key=lambda one: (list(TARGETS).index(one.divergence), one.dimension, one.threads))
     ]
     columns = (
         *("competitor", "D", "threads", "ours, ms", "compiled, ms", "theirs, ms", "their calls"),

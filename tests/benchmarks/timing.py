@@ -17,7 +17,7 @@ from modinv import Batch
 __all__ = ["FULL", "QUICK", "Effort", "Pass", "Time", "best_times", "compiled", "forward_backward", "threads"]
 
 _MOST_CALLS = 50  # of a candidate in one turn
-_ENOUGH_SECONDS, _ENOUGH_CALLS = 2.0, 3  # a candidate that has had both leaves the round
+_ENOUGH_SECONDS, _ENOUGH_CALLS = 2.0, 2  # a candidate that has had both leaves the round
 
 
 class Effort(NamedTuple):
@@ -70,9 +70,14 @@ def forward_backward(loss: Callable[..., Tensor], batch: Batch) -> Callable[[], 
 
 def compiled(loss: Callable[..., Tensor], batch: Batch, *, any_size: bool = False) -> Callable[[], Pass]:
     """Return the same call of the loss compiled for its size, or for any; it is compiled here, before it is timed."""
-    # Every loss has the same `forward`, whose compilations torch counts together.
-    torch._dynamo.config.recompile_limit = 1000
-    call = forward_backward(torch.compile(loss, fullgraph=True, dynamic=any_size), batch)
+    loss(*batch)  # an eager loss looks at its first batch; what it remembers would compile the loss again
+
+    def alone(features: Tensor, labels: Tensor, modalities: Tensor) -> Tensor:
+        return loss(features, labels, modalities)
+
+    # A code object of its own: torch keeps compilations with the code, and searches those of all losses at each call.
+    alone.__code__ = alone.__code__.replace()
+    call = forward_backward(torch.compile(alone, fullgraph=True, dynamic=any_size), batch)
     call()
     return call
 
