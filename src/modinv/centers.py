@@ -58,7 +58,7 @@ class CellCenters:
     def _as_rows(self, features: Tensor) -> Statistics:
         features = features.to(product_type(features))
         if self._places is None:
-            return self._statistics.of(self._statistics.cell_averaging.to(features.dtype) @ features)
+            return self._statistics.of(self._statistics.cells.means(features))
         cells, labels = self._places.cells, self.labels
         sums = features.new_zeros(len(labels), features.shape[1]).index_add(0, cells, features)
         counts = features.new_zeros(len(labels), 1).index_add(0, cells, torch.ones_like(features[:, :1]))
@@ -74,37 +74,32 @@ class RowsToCenters:
     @lazy
     def of_cells(self) -> Tensor:
         """The distances |x_i - c(j)| of all rows to the centers of the cells of all rows, (N, N)."""
-        averaging = self._statistics.cell_averaging
-        return self._distances_to(averaging, self._statistics.row_gram @ averaging.T)
+        return self._distances_to(self._statistics.cell_products, self._statistics.cells)
 
     @lazy
     def squared_of_own_cell(self) -> Tensor:
         """The squared distance |x_i - c(i)|^2 of each row to its own cell's center, (N,)."""
-        statistics = self._statistics
-        identity = torch.eye(len(statistics.features), dtype=statistics.dtype, device=statistics.features.device)
-        around = identity - statistics.cell_averaging
-        return diagonal(around @ statistics.row_gram @ around.T).clamp(min=0)
+        statistics, own = self._statistics, diagonal(self._statistics.cell_products)  # (N,): x_i . c_i
+        return (diagonal(statistics.row_gram) - 2 * own + statistics.cells.means(own)).clamp(min=0)
 
     @lazy
-    def identity_averaging(self) -> Tensor:
-        """The matrix that replaces each row by the mean of its identity over all modalities, (N, N)."""
-        same = self._statistics.same_identity
-        return same / same.sum(1, keepdim=True).to(self._statistics.dtype)
+    def identities(self) -> groups.Groups:
+        """The identities as groups of rows."""
+        return groups.groups_of(self._statistics.same_identity, self._statistics.dtype)
 
     @lazy
     def identity_products(self) -> Tensor:
         """Inner products of all rows and the centers of the identities of all rows, (N, N)."""
-        return self._statistics.row_gram @ self.identity_averaging.T
+        return self.identities.means(self._statistics.row_gram).T
 
     @lazy
     def of_identities(self) -> Tensor:
         """The distances of all rows to the centers of the identities of all rows, over all modalities, (N, N)."""
-        return self._distances_to(self.identity_averaging, self.identity_products)
+        return self._distances_to(self.identity_products, self.identities)
 
-    def _distances_to(self, averaging: Tensor, products: Tensor) -> Tensor:
-        """Return the distances of all rows to the means that a matrix (N, N) makes of them; products: x_i . c_j."""
-        squares_of_rows = diagonal(self._statistics.row_gram)[:, None]
-        scales = squares_of_rows + (averaging * products.T).sum(1)  # (N, N): |x_i|^2 + |c_j|^2
+    def _distances_to(self, products: Tensor, members: groups.Groups) -> Tensor:
+        """Return the distances of all rows to the means of groups, from their inner products x_i . c_j, (N, N)."""
+        scales = diagonal(self._statistics.row_gram)[:, None] + members.means(diagonal(products))
         squares = scales - 2 * products
         # The mean of equal rows rounds. What is left has no direction, and its root would give it a gradient.
         noise = 8 * torch.finfo(squares.dtype).eps * scales

@@ -18,10 +18,12 @@ __all__ = [
     "LEVELS",
     "Cells",
     "Comparisons",
+    "Groups",
     "Places",
     "average",
     "both_ways",
     "comparisons_of",
+    "groups_of",
     "joint_weights",
     "membership",
     "pair_weights",
@@ -59,6 +61,36 @@ def membership(modalities: Tensor, num_modalities: int) -> Tensor:
         [[1, 0], [0, 1], [0, 0]]
     """
     return modalities[:, None] == torch.arange(num_modalities, device=modalities.device)
+
+
+class Groups(NamedTuple):
+    """Rows in groups, of which each has the slot of its first row: N slots, however many groups there are."""
+
+    slots: Tensor  # (N,): the first row of each row's group
+    sizes: Tensor  # floating (N,): rows in the group of each row
+
+    def means(self, values: Tensor) -> Tensor:
+        """Replace each row of ``values``, (N,) or (N, K), by the mean over its group.
+
+        Rows are added into the slots. A product with the N x N matrix of the means costs N times as much.
+        """
+        if not len(values):
+            return values
+        sums = torch.zeros_like(values).index_add(0, self.slots, values).index_select(0, self.slots)
+        sizes = self.sizes.to(values.dtype)
+        return sums / (sizes if values.ndim == 1 else sizes[:, None])
+
+
+def groups_of(same: Tensor, dtype: torch.dtype = torch.float64) -> Groups:
+    """Return the groups, from which rows share one, bool (N, N).
+
+    Example:
+        >>> import torch
+        >>> groups_of(same_identity(torch.tensor([7, 8, 7]))).means(torch.tensor([1.0, 5.0, 3.0])).tolist()
+        [2.0, 5.0, 2.0]
+    """
+    first = same.to(torch.uint8).argmax(1) if len(same) else same.new_zeros(0, dtype=torch.long)
+    return Groups(first, same.sum(1).to(dtype))
 
 
 class Places(NamedTuple):

@@ -8,7 +8,6 @@ With N rows, M modalities, modality m(i) of row i and n_m rows in it:
 
 Distances between rows, between the centers of cells, and every Gaussian divergence between modalities with full
 covariance are functions of G. A sum of losses costs one matrix product forward and one backward, dX = H [z; mu].
-Losses of centers alone take them from the features where that is cheaper: :mod:`modinv.centers`.
 The shift is the mean of all rows. It keeps float32 exact under a common offset; its derivative cancels.
 
 Products over the features are made in float32, all that is N x N after them in float64. That costs next to nothing
@@ -113,6 +112,11 @@ class Statistics:
         return self.same_cell.sum(1).to(self.dtype)
 
     @lazy
+    def cells(self) -> groups.Groups:
+        """The cells as groups of rows."""
+        return groups.groups_of(self.same_cell, self.dtype)
+
+    @lazy
     def cell_averaging(self) -> Tensor:
         """The matrix that replaces each row by the mean of its cell, (N, N)."""
         return self.same_cell / self.cell_sizes[:, None]
@@ -149,12 +153,14 @@ class Statistics:
         return safe_sqrt(self.squared_row_distances)
 
     @lazy
-    def center_distances(self) -> Tensor:
-        """The distances between the centers of the cells of all rows, (N, N).
+    def cell_products(self) -> Tensor:
+        """Inner products of all rows and the centers of the cells of all rows, x_i . c_j, (N, N)."""
+        return self.cells.means(self.row_gram).T
 
-        Row i stands for its cell, so that a cell of k images fills k equal rows: no shape depends on the labels.
-        """
-        return safe_sqrt(squared_distances(self.cell_averaging @ self.row_gram @ self.cell_averaging.T))
+    @lazy
+    def center_distances(self) -> Tensor:
+        """The distances between the centers of the cells of all rows, a cell of k images in k equal rows, (N, N)."""
+        return safe_sqrt(squared_distances(self.cells.means(self.cell_products)))
 
     @lazy
     def inner_products(self) -> Tensor:

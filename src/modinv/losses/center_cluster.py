@@ -58,7 +58,7 @@ push=tensor(0.5000, dtype=torch.float64))
     to_centers, others = statistics.kept(RowsToCenters), ~statistics.same_identity  # (N, N)
     own = diagonal(to_centers.of_identities)  # (N,)
     pull = torch.relu(own - pull_margin).sum() / max(len(own), 1)
-    between = safe_sqrt(squared_distances(to_centers.identity_averaging @ to_centers.identity_products))  # (N, N)
+    between = safe_sqrt(squared_distances(to_centers.identities.means(to_centers.identity_products)))  # (N, N)
     sizes = statistics.same_identity.sum(1).to(statistics.dtype)  # (N,)
     weights = others / sizes.outer(sizes)  # the rows of two identities share one vote
     push = (weights * torch.relu(margin - between)).sum() / weights.sum().clamp(min=1)
