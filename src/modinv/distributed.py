@@ -127,7 +127,7 @@ class GlobalBatch(nn.Module):
         >>> loss = GlobalBatch(modinv.HeteroCenterTripletLoss())
         >>> loss
         GlobalBatch(
-          (loss): HeteroCenterTripletLoss(margin=0.3)
+          (loss): HeteroCenterTripletLoss(margin=0.3, distance='euclidean')
         )
         >>> features = torch.randn(16, 8, requires_grad=True)
         >>> loss(features, torch.arange(16) % 4, torch.arange(16) // 8).backward()
