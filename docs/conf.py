@@ -62,7 +62,7 @@ def show_formulas(app: Any, what: str, name: str, obj: Any, options: Any, lines:
     for before, line in zip(["", *lines], lines, strict=False):
         section = line if line.startswith(SECTIONS) else section
         formula = not section and line.startswith("    ")
-        if formula and not before:
+        if formula and not before and not "".join(shown[-2:]).endswith("::"):
             shown += ["::", ""]
         shown.append(line if formula or section == "Example:" else without_bars(line))
     lines[:] = shown

@@ -66,7 +66,7 @@ KERNELS = {
 COMPILED: dict[str, nn.Module] = {name: gaussian(name) for name in modinv.divergences.DIVERGENCES} | {
     name: loss for name, loss in LOSSES.items() if name not in GAUSSIANS | ESTIMATED
 }
-BATCH = make_batch((5, 4), dimension=16, identities=3, dtype=torch.float32)  # the size changes neither count
+BATCH = make_batch((12, 9), dimension=24, identities=3, dtype=torch.float32)  # the size changes neither count
 # The other forms of the Gaussian loss, and full covariance with more rows than features, which are other formulas.
 FORMS = [(name, (5, 4)) for name in ALGEBRA if name in GAUSSIANS | ESTIMATED and "full modality" not in name]
 FORMS += [(name, (14, 11)) for name in ALGEBRA if name in GAUSSIANS and "full" in name]

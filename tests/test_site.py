@@ -27,7 +27,8 @@ def test_everything_public_is_documented(site: Path) -> None:
     documented = {line.split()[0].split(".")[-1] for line in zlib.decompress(body).decode().splitlines()}
     rooms = [modinv, modinv.losses, modinv.modules, modinv.divergences, modinv.diagnostics, modinv.distributed]
     public = {name for room in rooms for name in room.__all__ if callable(getattr(room, name))}
-    assert not {name for name in public if not name.endswith("Terms")} - documented
+    literals = {"Covariance", "DivergenceName"}  # types of options, listed with them
+    assert not {name for name in public if not name.endswith("Terms")} - documented - literals
 
 
 def test_search_works_from_a_file(site: Path) -> None:

@@ -24,7 +24,7 @@ __all__ = [
     "check_target",
     "describe",
     "host_values",
-    "in_graph",
+    "is_traced",
     "refuse_vmap",
 ]
 
@@ -131,10 +131,10 @@ def check_target(target: int | None, num_modalities: int | None) -> int | None:
     return target
 
 
-def in_graph() -> bool:
-    """Tell whether the calls become a graph, which must serve other values too."""
-    tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined]
-    return torch.compiler.is_compiling() or tracing
+def is_traced() -> bool:
+    """Tell whether ``torch.jit.trace`` is running, whose graph must serve other values too."""
+    traced: bool = torch.jit.is_tracing()  # type: ignore[attr-defined]
+    return traced
 
 
 def host_values(tensor: Tensor) -> NDArray[Any] | None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modinv._checks import host_values, in_graph
+from modinv._checks import host_values, is_traced
 
 __all__ = [
     "LEVELS",
@@ -106,7 +106,7 @@ def places_of_cells(labels: Tensor, modalities: Tensor) -> Places | None:
     That is on an accelerator, and in a graph, which must serve other labels too.
     """
     numbers = host_values(labels), host_values(modalities)
-    if numbers[0] is None or numbers[1] is None or in_graph():
+    if numbers[0] is None or numbers[1] is None or is_traced():
         return None
     kinds, kind = np.unique(numbers[1], return_inverse=True)
     _, identity = np.unique(numbers[0], return_inverse=True)

@@ -129,7 +129,8 @@ def test_names_are_escaped_and_drawn(tmp_path: Path) -> None:
     assert text.count("<img ") == 1
 
 
-def test_drawing_leaves_no_global_state(tmp_path: Path) -> None:
+def test_drawing_leaves_no_global_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)  # another test may have loaded it
     write_results(tmp_path, "baseline")
     settings: dict[Any, Any] = {"axes.facecolor": "black", "text.parse_math": True}
     with matplotlib.rc_context(settings):

@@ -115,7 +115,7 @@ DISTRIBUTIONS: dict[str, modinv.losses.Loss] = {
     "coral within": modinv.CoralLoss(level="within"),
     "maximum mean discrepancy": modinv.MaximumMeanDiscrepancyLoss(),
     "maximum mean discrepancy identity unbiased": modinv.MaximumMeanDiscrepancyLoss(
-        level="identity", bandwidth=50.0, unbiased=True, margin=0.1
+        level="identity", bandwidth=50.0, unbiased=True
     ),
     "class-aware discrepancy": modinv.ClassAwareDiscrepancyLoss(),
     "similarity preservation": modinv.SimilarityPreservationLoss(),

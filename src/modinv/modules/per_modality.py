@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from modinv._checks import check_count, check_module_inputs, in_graph
+from modinv._checks import check_count, check_module_inputs, is_traced
 from modinv.groups import membership
 
 __all__ = ["PerModality", "own_rows", "select_rows"]
@@ -55,7 +55,7 @@ class PerModality(nn.Module):
     def forward(self, inputs: Tensor, modalities: Tensor) -> Tensor:
         """Return the branches' results for (N, ...), row i of the output from row i of ``inputs``."""
         check_module_inputs(inputs, modalities, self.num_modalities)
-        if in_graph():
+        if torch.compiler.is_compiling() or is_traced():  # asked here: a helper would be compiled alone
             return self._run_all(inputs, modalities)
         return self._run_split(inputs, modalities)
 
