@@ -18,6 +18,7 @@ from tqdm import tqdm
 from reid.evaluation.scores import average
 from reid.experiments.arguments import parse
 from reid.experiments.comparison import difference_table, paired_differences
+from reid.experiments.estimate import estimate
 from reid.experiments.parallel import run_tasks
 from reid.experiments.planning import Plan, RefusedError, prepare, title_of
 from reid.experiments.presets import synthetic_data
@@ -85,6 +86,8 @@ def reproduce(plan: Plan, chosen: argparse.Namespace, folder: Path, ranks: Ranks
     if ranks.first:
         steps = settings.training.steps
         print(*plan.remarks, f"{len(missing)} of {len(plan.tasks)} models to train, {steps} steps each", sep="\n")
+    if missing and ranks.world_size == 1:
+        print(f"this takes {estimate(settings, missing, workers=chosen.workers)}", flush=True)
     for task, run in run_tasks(
         missing, settings, folder, workers=chosen.workers, threads=chosen.threads, resume=chosen.resume, ranks=ranks
     ):

@@ -7,7 +7,7 @@ from typing import TypeVar, get_args
 
 from reid.data_sets import DATA_SETS
 from reid.data_sets.data_set import add_options
-from reid.experiments.presets import AUGMENTATIONS, PRESETS
+from reid.experiments.presets import AUGMENTATIONS, PRESETS, RECIPES
 from reid.training.methods import ABLATION, METHODS
 from reid.training.precision import Precision
 from reid.training.schedule import ScheduleName
@@ -68,14 +68,15 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("how long, and how").add_argument
-    add("--steps", type=_number_from(1), metavar="N", help="default: 1500, with ResNet-50 24000")
+    add("--recipe", choices=tuple(RECIPES), default="ours", help="agw: SGD and the rest of the field's; default: ours")
+    add("--steps", type=_number_from(1), metavar="N", help="default: 1500, ResNet-50 24000, AGW's recipe 80 epochs")
     add("--identities", type=_number_from(2), metavar="P", help="in a batch; default: 8")
     add("--images", type=_number_from(1), metavar="K", help="of each identity and modality in a batch; default: 4")
-    add("--learning-rate", type=_number_above(0), metavar="X", help="default: 3e-3, with ResNet-50 3.5e-4")
-    add("--schedule", choices=get_args(ScheduleName), help="default: cosine")
-    add("--warmup", type=_share, metavar="X", help="share of the steps; default: 0.1")
+    add("--learning-rate", type=_number_above(0), metavar="X", help="default: 3e-3, ResNet-50 3.5e-4, AGW's recipe 0.1")
+    add("--schedule", choices=get_args(ScheduleName), help="default: cosine, or AGW's steps with its recipe")
+    add("--warmup", type=_share, metavar="X", help="share of the steps; default: 0.1, AGW's recipe 0.125")
     add("--clip-norm", type=_number_above(0), metavar="X", help="largest norm of the gradient; default: none")
-    add("--augmentation", choices=tuple(AUGMENTATIONS), default="gray", help="of visible colors; default: gray")
+    add("--augmentation", choices=tuple(AUGMENTATIONS), help="default: gray, or plain with AGW's recipe")
 
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:
