@@ -11,7 +11,7 @@ import modinv
 from modinv.losses import CrossBatchMemory, GaussianTerms
 from modinv.statistics import Statistics
 
-__all__ = ["ABLATION", "METHODS", "Method", "Place", "Term"]
+__all__ = ["ABLATION", "COMPARED", "METHODS", "Method", "Place", "Term"]
 
 Place = Literal["features", "embedding", "enhanced"]
 
@@ -83,5 +83,7 @@ METHODS: Final[Mapping[str, Method]] = {
     "consistency-diagonal": Method("+ consistency, diagonal", _TRIPLET | _consistency(_DIAGONAL)),
     "consistency-memory": Method("+ consistency, memory", _TRIPLET | _REMEMBERED),
 }
+# The rows that are trained when nothing is asked for: the last one beside what it is measured against.
+COMPARED: Final = ("baseline", "consistency")
 # The rows that --ablation trains; the others are trained when they are asked for by name.
 ABLATION: Final = ("baseline", "enhancing", "consistency", "both", "means", "full")
