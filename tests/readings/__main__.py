@@ -8,7 +8,7 @@ interruption, and a later one adds seeds.
 import argparse
 import json
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
@@ -54,8 +54,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("page", help="write the tables and the chart of docs/readings.md")
     add = commands.add_parser("train", help="train and score models").add_argument
-    add("--readings", type=_names(READINGS), default=["baseline"], metavar="A;B", help=f"of {'; '.join(READINGS)}")
-    add("--worlds", type=_names(("sysu", "many", "hard")), default=["sysu", "many", "hard"], metavar="A;B")
+    add("--readings", type=_Names(READINGS), default=["baseline"], metavar="A;B", help=f"of {'; '.join(READINGS)}")
+    add("--worlds", type=_Names(("sysu", "many", "hard")), default=["sysu", "many", "hard"], metavar="A;B")
     add("--data", type=int, default=1, help="seed of persons and cameras; 0 is that of the screening")
     add("--seed", type=int, default=100, help="the first one; below 100 are those of the screening")
     add("--seeds", type=int, default=1, help="how many")
@@ -65,15 +65,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _names(known: Sequence[str] | dict[str, object]) -> "_Names":
-    return _Names(tuple(known))
-
-
 class _Names:
     """Reads names that semicolons part."""
 
-    def __init__(self, known: tuple[str, ...]) -> None:
-        self._known = known
+    def __init__(self, known: Iterable[str]) -> None:
+        self._known = tuple(known)
 
     def __call__(self, text: str) -> list[str]:
         names = text.split(";")

@@ -37,6 +37,7 @@ class ReadingNetwork(nn.Module):
         backbone._STAGES = _STAGES
         backbone.SmallBackbone.out_channels = _STAGES[-1][1]
         network = TwoStreamNetwork(identities, enhance=False, private_stages=reading.private_stages)
+        assert isinstance(network.backbone, backbone.SmallBackbone)
         self.backbone, self.pool, self.head = network.backbone, network.pool, network.head
         self.balance = _Balance(reading.pull)
         width = (_STAGES[-1][1] if reading.place != "early" else _STAGES[reading.private_stages - 1][1]) * _STRIPES

@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -51,7 +50,8 @@ def write(documents: Path, results: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for name, lines in tables.items():
         block = f"<!-- {name} -->\n" + "\n".join(lines) + f"\n<!-- end of {name} -->"
-        text = re.sub(f"<!-- {name} -->.*<!-- end of {name} -->", lambda _, new=block: new, text, flags=re.DOTALL)
+        before, _, rest = text.partition(f"<!-- {name} -->")
+        text = before + block + rest.partition(f"<!-- end of {name} -->")[2]
     page.write_text(text, encoding="utf-8")
     draw(_bars(confirmed), documents / "figures" / "readings.svg")
 

@@ -47,6 +47,7 @@ _CLASSIFIERS: Final = Reading("direct")
 
 _CONSISTENCY: Final = {
     "wasserstein": Reading(divergence="wasserstein"),
+    "wasserstein, quarter": Reading(divergence="wasserstein", strength=0.5),
     "wasserstein, half": Reading(divergence="wasserstein", strength=1.0),
     "wasserstein, twice": Reading(divergence="wasserstein", strength=4.0),
     "diagonal": Reading(divergence="wasserstein", options={"covariance": "diagonal"}),

@@ -45,9 +45,10 @@ def load_world(name: WorldName, data: int, folder: Path) -> World:
     file = folder / f"{name}-{data}.npz"
     if not file.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        np.savez(file, **_draw_world(name, data))
-    with np.load(file) as parts:
-        images, identities, cameras, test = (parts[part] for part in ("images", "identity", "camera", "test"))
+        parts: Any = _draw_world(name, data)
+        np.savez(file, **parts)
+    with np.load(file) as drawn:
+        images, identities, cameras, test = (drawn[part] for part in ("images", "identity", "camera", "test"))
     modalities = np.where(np.isin(cameras, _INFRARED), INFRARED, VISIBLE)
     train = [torch.from_numpy(part[~test]) for part in (images, modalities)]
     labels = torch.from_numpy(np.unique(identities[~test], return_inverse=True)[1])
@@ -126,10 +127,10 @@ def _related(cloth: Cloth) -> Cloth:
 
 
 def _coarse(person: Person) -> Person:
-    clothes = {name: getattr(person, name) for name in _CLOTHES}
-    return person._replace(
-        **{name: cloth._replace(frequency=cloth.frequency * _COARSE) for name, cloth in clothes.items()}
-    )
+    clothes: dict[str, Any] = {name: getattr(person, name) for name in _CLOTHES}
+    for name, cloth in clothes.items():
+        clothes[name] = cloth._replace(frequency=cloth.frequency * _COARSE)
+    return person._replace(**clothes)
 
 
 def _camera(name: WorldName, data: int, number: int) -> Camera:

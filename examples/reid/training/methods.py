@@ -5,11 +5,9 @@ from functools import partial
 from typing import Final, Literal, NamedTuple
 
 from torch import nn
-from typing_extensions import override
 
 import modinv
-from modinv.losses import CrossBatchMemory, GaussianTerms
-from modinv.statistics import Statistics
+from modinv.losses import CrossBatchMemory
 
 __all__ = ["ABLATION", "COMPARED", "METHODS", "Method", "Place", "Term"]
 
@@ -40,15 +38,6 @@ class Method(NamedTuple):
         return any(term.reads == "enhanced" for term in self.terms.values())
 
 
-class MeansAlone(modinv.GaussianDistributionConsistencyLoss):
-    """The part of the distribution consistency loss that the means make, to see what the covariances add."""
-
-    @override
-    def read(self, statistics: Statistics) -> GaussianTerms:
-        terms = super().read(statistics)
-        return terms._replace(total=terms.mean)
-
-
 def _consistency(loss: Callable[[], nn.Module]) -> dict[str, Term]:
     # At full weight from the first step it flattens the features before they tell identities apart.
     return {"distribution": Term("embedding", 2.0, loss, warmup=0.4)}
@@ -63,7 +52,6 @@ _WASSERSTEIN: Final = partial(
 _CONSISTENCY: Final = _consistency(_WASSERSTEIN)
 _CENTER: Final = {"hetero_center": Term("features", 1.0, modinv.HeteroCenterTripletLoss)}
 
-_MEANS: Final = {"means": Term("embedding", 2.0, MeansAlone, warmup=0.4)}
 # Other answers to the questions that the default of the loss answers: which divergence, which covariance.
 _JEFFREYS: Final = partial(modinv.GaussianDistributionConsistencyLoss, divergence="jeffreys", shrinkage=0.1)
 _MOMENTS: Final = partial(modinv.GaussianDistributionConsistencyLoss, divergence="moments")
@@ -76,7 +64,6 @@ METHODS: Final[Mapping[str, Method]] = {
     "enhancing": Method("+ intra-modality enhancing", _TRIPLET | _ENHANCING),
     "consistency": Method("+ distribution consistency", _TRIPLET | _CONSISTENCY),
     "both": Method("+ both", _TRIPLET | _ENHANCING | _CONSISTENCY),
-    "means": Method("+ means alone", _TRIPLET | _MEANS),
     "full": Method("+ both + hetero-center triplet", _TRIPLET | _ENHANCING | _CONSISTENCY | _CENTER),
     "consistency-jeffreys": Method("+ consistency, Jeffreys", _TRIPLET | _consistency(_JEFFREYS)),
     "consistency-moments": Method("+ consistency, moments", _TRIPLET | _consistency(_MOMENTS)),
@@ -86,4 +73,4 @@ METHODS: Final[Mapping[str, Method]] = {
 # The rows that are trained when nothing is asked for: the last one beside what it is measured against.
 COMPARED: Final = ("baseline", "consistency")
 # The rows that --ablation trains; the others are trained when they are asked for by name.
-ABLATION: Final = ("baseline", "enhancing", "consistency", "both", "means", "full")
+ABLATION: Final = ("baseline", "enhancing", "consistency", "both", "full")
