@@ -54,15 +54,18 @@ class Criterion(nn.Module):
             features = outputs.features if reading.shared else outputs.private_features
             assert features is not None
             parts["within"] = reading.weight * self._within(features, labels, modalities)
-        if reading.teach is not None and logits is not None:
+        if reading.teach in ("shared", "mutual") and logits is not None:
             parts["teaching"] = _divergence(logits, outputs.logits)
             if reading.teach == "mutual":
                 parts["teaching"] = parts["teaching"] + _divergence(outputs.logits, logits)
-        if reading.cross:
+        if reading.cross or reading.teach == "other":
             assert outputs.private_embedding is not None
+            assert logits is not None
             visible, infrared = (outputs.private_embedding @ weight.T for weight in network.classifiers.detach())
             other = torch.where(modalities[:, None] == 0, infrared, visible)
             parts["cross"] = reading.cross * functional.cross_entropy(other, labels)
+            if reading.teach == "other":
+                parts["teaching"] = _divergence(logits, other)
         return parts
 
     def _within(self, features: Tensor, labels: Tensor, modalities: Tensor) -> Tensor:

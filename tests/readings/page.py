@@ -67,8 +67,8 @@ def _sorted(records: Sequence[dict[str, Any]], *, fresh: bool) -> Runs:
 
 def _reference(reading: str) -> str:
     """Name what a reading is compared with."""
-    if reading.endswith(" + consistency") and reading != "baseline + consistency":
-        return "consistency, wasserstein"
+    if reading.endswith(" + consistency"):
+        return "consistency, wasserstein, quarter"
     return "baseline, no gray" if reading == "consistency, no gray" else "baseline"
 
 

@@ -25,8 +25,9 @@ class Reading(NamedTuple):
     """Share of the steps before the branches count."""
     stop: float | None = None
     """Share of the steps over which they fade out."""
-    teach: Literal["shared", "mutual"] | None = None
-    """Whether the private classifiers teach the shared one, or both one another, at temperature 2."""
+    teach: Literal["shared", "mutual", "other"] | None = None
+    """Whether the private classifiers teach the shared one, both one another, or each row's own classifier that of the
+    other modality (through the features alone), at temperature 2."""
     cross: float = 0.0
     """Weight of the identity loss by the classifier of the other modality, as it is (MPANet's idea)."""
     private_stages: int = 0
@@ -44,24 +45,25 @@ _LOSS: Final = Reading(loss="intra", shared=True)
 _TODAY: Final = Reading("pooled", loss="intra")
 _STAGE: Final = Reading("stage", loss="intra")
 _CLASSIFIERS: Final = Reading("direct")
+_NECK: Final = Reading("neck")
 
 _CONSISTENCY: Final = {
-    "wasserstein": Reading(divergence="wasserstein"),
+    "wasserstein, eighth": Reading(divergence="wasserstein", strength=0.25),
     "wasserstein, quarter": Reading(divergence="wasserstein", strength=0.5),
     "wasserstein, half": Reading(divergence="wasserstein", strength=1.0),
-    "wasserstein, twice": Reading(divergence="wasserstein", strength=4.0),
-    "diagonal": Reading(divergence="wasserstein", options={"covariance": "diagonal"}),
-    "within": Reading(divergence="wasserstein", options={"level": "within"}),
-    "moments": Reading(divergence="moments"),
-    "jeffreys": Reading(divergence="jeffreys", options={"shrinkage": 0.1}),
-    "bhattacharyya": Reading(divergence="bhattacharyya", options={"shrinkage": 0.1}),
+    "wasserstein": Reading(divergence="wasserstein"),
+    "diagonal": Reading(divergence="wasserstein", strength=0.5, options={"covariance": "diagonal"}),
+    "within": Reading(divergence="wasserstein", strength=0.5, options={"level": "within"}),
+    "moments": Reading(divergence="moments", strength=0.5),
+    "jeffreys": Reading(divergence="jeffreys", strength=0.5, options={"shrinkage": 0.1}),
+    "bhattacharyya": Reading(divergence="bhattacharyya", strength=0.5, options={"shrinkage": 0.1}),
 }
 _BESIDE: Final = {
     "today": _TODAY,
-    "loss 0.5": _LOSS._replace(weight=0.5),
-    "classifiers": _CLASSIFIERS,
-    "classifiers + loss 0.5": _CLASSIFIERS._replace(loss="intra", shared=True, weight=0.5),
     "stage": _STAGE,
+    "cross": _NECK._replace(cross=1.0),
+    "cross 0.3": _NECK._replace(cross=0.3),
+    "cross, half": _NECK._replace(cross=0.5, identity=0.5),
 }
 
 READINGS: Final[Mapping[str, Reading]] = {
@@ -74,8 +76,13 @@ READINGS: Final[Mapping[str, Reading]] = {
     "classifiers + loss 0.5": _CLASSIFIERS._replace(loss="intra", shared=True, weight=0.5),
     "classifiers, teachers": _CLASSIFIERS._replace(teach="shared"),
     "classifiers, mutual": _CLASSIFIERS._replace(teach="mutual"),
-    "cross": Reading("neck", cross=1.0),
-    "cross + loss 0.5": Reading("neck", cross=1.0, loss="intra", shared=True, weight=0.5),
+    "classifiers on the neck": _NECK,
+    "cross": _NECK._replace(cross=1.0),
+    "cross 0.3": _NECK._replace(cross=0.3),
+    "cross 3": _NECK._replace(cross=3.0),
+    "cross, half": _NECK._replace(cross=0.5, identity=0.5),
+    "cross, taught": _NECK._replace(teach="other"),
+    "cross + loss 0.5": _NECK._replace(cross=1.0, loss="intra", shared=True, weight=0.5),
     "stage": _STAGE,
     "stage, no loss": Reading("stage"),
     "stage, pull 0.3": _STAGE._replace(pull=0.3),
@@ -90,7 +97,10 @@ READINGS: Final[Mapping[str, Reading]] = {
     "batch-hard 0.5": Reading(loss="hard", shared=True, weight=0.5),
     "center 0.5": Reading(loss="center", shared=True, weight=0.5),
     **{f"consistency, {name}": reading for name, reading in _CONSISTENCY.items()},
-    **{f"{name} + consistency": reading._replace(divergence="wasserstein") for name, reading in _BESIDE.items()},
+    **{
+        f"{name} + consistency": reading._replace(divergence="wasserstein", strength=0.5)
+        for name, reading in _BESIDE.items()
+    },
     "baseline, no gray": Reading(gray=False),
-    "consistency, no gray": Reading(divergence="wasserstein", gray=False),
+    "consistency, no gray": Reading(divergence="wasserstein", strength=0.5, gray=False),
 }

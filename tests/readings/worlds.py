@@ -1,5 +1,6 @@
 """Three worlds of drawn persons that differ in kind, as arrays in memory."""
 
+import os
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -46,7 +47,9 @@ def load_world(name: WorldName, data: int, folder: Path) -> World:
     if not file.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         parts: Any = _draw_world(name, data)
-        np.savez(file, **parts)
+        aside = folder / f"{name}-{data}-{os.getpid()}.npz"  # another process may draw it too, or read it
+        np.savez(aside, **parts)
+        aside.replace(file)
     with np.load(file) as drawn:
         images, identities, cameras, test = (drawn[part] for part in ("images", "identity", "camera", "test"))
     modalities = np.where(np.isin(cameras, _INFRARED), INFRARED, VISIBLE)

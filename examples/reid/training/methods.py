@@ -11,14 +11,14 @@ from modinv.losses import CrossBatchMemory
 
 __all__ = ["ABLATION", "COMPARED", "METHODS", "Method", "Place", "Term"]
 
-Place = Literal["features", "embedding", "enhanced"]
+Place = Literal["features", "embedding"]
 
 
 class Term(NamedTuple):
     """One loss of a method."""
 
     reads: Place
-    """Pooled features before the neck, the embedding after it, or the features of the private branches."""
+    """Pooled features before the neck, or the embedding after it."""
     weight: float
     loss: Callable[[], nn.Module]
     warmup: float = 0.0
@@ -31,11 +31,8 @@ class Method(NamedTuple):
     title: str
     """How tables call it."""
     terms: Mapping[str, Term]
-
-    @property
-    def enhance(self) -> bool:
-        """Whether the network needs the private branches; they bring their own identity loss."""
-        return any(term.reads == "enhanced" for term in self.terms.values())
+    enhance: bool = False
+    """Whether the network has private classifiers; they bring two identity losses, with weight 1 each."""
 
 
 def _consistency(loss: Callable[[], nn.Module]) -> dict[str, Term]:
@@ -45,7 +42,6 @@ def _consistency(loss: Callable[[], nn.Module]) -> dict[str, Term]:
 
 # AGW's loss; the baseline is AGW without its attention.
 _TRIPLET: Final = {"triplet": Term("features", 1.0, modinv.WeightedRegularizedTripletLoss)}
-_ENHANCING: Final = {"intra_modality": Term("enhanced", 1.0, modinv.IntraModalityLoss)}
 _WASSERSTEIN: Final = partial(
     modinv.GaussianDistributionConsistencyLoss, divergence="wasserstein", covariance="full", level="modality"
 )
@@ -61,10 +57,10 @@ _REMEMBERED: Final = {"distribution": Term("embedding", 8.0, lambda: CrossBatchM
 
 METHODS: Final[Mapping[str, Method]] = {
     "baseline": Method("baseline", _TRIPLET),
-    "enhancing": Method("+ intra-modality enhancing", _TRIPLET | _ENHANCING),
+    "enhancing": Method("+ intra-modality enhancing", _TRIPLET, enhance=True),
     "consistency": Method("+ distribution consistency", _TRIPLET | _CONSISTENCY),
-    "both": Method("+ both", _TRIPLET | _ENHANCING | _CONSISTENCY),
-    "full": Method("+ both + hetero-center triplet", _TRIPLET | _ENHANCING | _CONSISTENCY | _CENTER),
+    "both": Method("+ both", _TRIPLET | _CONSISTENCY, enhance=True),
+    "full": Method("+ both + hetero-center triplet", _TRIPLET | _CONSISTENCY | _CENTER, enhance=True),
     "consistency-jeffreys": Method("+ consistency, Jeffreys", _TRIPLET | _consistency(_JEFFREYS)),
     "consistency-moments": Method("+ consistency, moments", _TRIPLET | _consistency(_MOMENTS)),
     "consistency-diagonal": Method("+ consistency, diagonal", _TRIPLET | _consistency(_DIAGONAL)),
