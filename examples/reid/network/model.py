@@ -16,12 +16,9 @@ BackboneName = Literal["small", "resnet50"]
 class Outputs(NamedTuple):
     """What the network gives for a batch; row i belongs to image i."""
 
-    features: Tensor
-    """Pooled, before the neck, (N, D): for metric losses."""
-    embedding: Tensor
-    """After the neck, (N, D): for retrieval, and for the distribution consistency loss."""
-    logits: Tensor
-    """Scores of the identities by the shared classifier, (N, C)."""
+    features: Tensor  # pooled, before the neck, (N, D): for metric losses
+    embedding: Tensor  # after the neck, (N, D): for retrieval, and for the distribution consistency loss
+    logits: Tensor  # scores of the identities by the shared classifier, (N, C)
     private_logits: Tensor | None = None
     """Scores by the classifier of the image's own modality, (N, C); None without private classifiers."""
     cross_logits: Tensor | None = None

@@ -17,19 +17,16 @@ Place = Literal["features", "embedding"]
 class Term(NamedTuple):
     """One loss of a method."""
 
-    reads: Place
-    """Pooled features before the neck, or the embedding after it."""
+    reads: Place  # pooled features before the neck, or the embedding after it
     weight: float
     loss: Callable[[], nn.Module]
-    warmup: float = 0.0
-    """Share of the steps over which the weight grows linearly from 0."""
+    warmup: float = 0.0  # share of the steps over which the weight grows linearly from 0
 
 
 class Method(NamedTuple):
     """What is trained beside the identity loss of the shared classifier."""
 
-    title: str
-    """How tables call it."""
+    title: str  # how tables call it
     terms: Mapping[str, Term]
     enhance: bool = False
     """Whether the network has private classifiers; they bring two identity losses, with weight 1 each."""
