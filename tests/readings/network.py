@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -34,9 +35,11 @@ class ReadingNetwork(nn.Module):
     def __init__(self, identities: int, reading: Reading) -> None:
         super().__init__()
         self.reading = reading
-        backbone._STAGES = _STAGES
-        backbone.SmallBackbone.out_channels = _STAGES[-1][1]
-        network = TwoStreamNetwork(identities, enhance=False, private_stages=reading.private_stages)
+        with (
+            patch.multiple(backbone, _STAGES=_STAGES),
+            patch.object(backbone.SmallBackbone, "out_channels", _STAGES[-1][1]),
+        ):
+            network = TwoStreamNetwork(identities, enhance=False, private_stages=reading.private_stages)
         assert isinstance(network.backbone, backbone.SmallBackbone)
         self.backbone, self.pool, self.head = network.backbone, network.pool, network.head
         self.balance = _Balance(reading.pull)

@@ -121,7 +121,8 @@ def _person(name: WorldName, data: int, identity: int) -> tuple[Person, Person]:
                 plain = getattr(sides[side], cloth)._replace(pattern="plain")
                 sides[side] = sides[side]._replace(**{cloth: plain})
     if name == "many":  # a bright cloth is bright in infrared light too, by half
-        sides[1] = person._replace(**{cloth: _related(getattr(person, cloth)) for cloth in (*_CLOTHES, "shoes")})
+        related: dict[str, Any] = {cloth: _related(getattr(person, cloth)) for cloth in (*_CLOTHES, "shoes")}
+        sides[1] = person._replace(**related)
     return sides[0], sides[1]
 
 

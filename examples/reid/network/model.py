@@ -70,7 +70,8 @@ class TwoStreamNetwork(nn.Module):
         if self.enhancer is None:
             return Outputs(*shared)
         private = self.enhancer(shared.embedding, modalities)
-        return Outputs(*shared, private.logits, self.enhancer.cross_logits(private.features, modalities))
+        cross_logits = self.enhancer.cross_logits(private.features, modalities)
+        return Outputs(shared.features, shared.embedding, shared.logits, private.logits, cross_logits)
 
     def compile_shared(self, **options: Any) -> None:
         """Let torch compile everything that is shared, with options of `torch.compile`; the state dict keeps its names.
