@@ -131,7 +131,7 @@ def test_results_tell_how_they_were_made() -> None:
     assert (options["schedule"], options["warmup"], options["clip_norm"], options["processes"]) == ("step", 0.2, 3.0, 1)
     assert (options["precision"], options["select"]) == ("float32", "last")
     assert options["methods"]["consistency"]["distribution"].startswith(
-        "2.0 x GaussianDistributionConsistencyLoss(divergence='wasserstein', covariance='full'"
+        "0.5 x GaussianDistributionConsistencyLoss(divergence='wasserstein', covariance='full'"
     )
     assert provenance["versions"]["modinv"] == modinv.__version__
 

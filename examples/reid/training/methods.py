@@ -33,8 +33,8 @@ class Method(NamedTuple):
 
 
 def _consistency(loss: Callable[[], nn.Module]) -> dict[str, Term]:
-    # At full weight from the first step it flattens the features before they tell identities apart.
-    return {"distribution": Term("embedding", 2.0, loss, warmup=0.4)}
+    # Stronger, or at full weight from the first step, it flattens the features before they tell identities apart.
+    return {"distribution": Term("embedding", 0.5, loss, warmup=0.4)}
 
 
 # AGW's loss; the baseline is AGW without its attention.
@@ -50,7 +50,7 @@ _JEFFREYS: Final = partial(modinv.GaussianDistributionConsistencyLoss, divergenc
 _MOMENTS: Final = partial(modinv.GaussianDistributionConsistencyLoss, divergence="moments")
 _DIAGONAL: Final = partial(modinv.GaussianDistributionConsistencyLoss, covariance="diagonal")
 # Three batches of 64 rows beside the one that learns, whose share of the gradient is a quarter: four times the weight.
-_REMEMBERED: Final = {"distribution": Term("embedding", 8.0, lambda: CrossBatchMemory(_WASSERSTEIN(), 192), warmup=0.4)}
+_REMEMBERED: Final = {"distribution": Term("embedding", 2.0, lambda: CrossBatchMemory(_WASSERSTEIN(), 192), warmup=0.4)}
 
 METHODS: Final[Mapping[str, Method]] = {
     "baseline": Method("baseline", _TRIPLET),
