@@ -279,11 +279,19 @@ def test_compiled_gives_the_same_values_and_gradients(shape: tuple[int, ...]) ->
         torch.testing.assert_close(theirs.grad, ours.grad, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", SHAPES)
+def test_compiled_cross_logits_are_those_of_eager(shape: tuple[int, ...]) -> None:
+    enhance, inputs = make_enhancer(), make_features(*shape)
+    compiled = torch.compile(enhance.cross_logits, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(inputs, MODALITIES), enhance.cross_logits(inputs, MODALITIES))
+
+
 def test_nothing_waits_for_the_device() -> None:
     # on the meta device there are no values: reading one raises
     enhance = make_enhancer().to("meta")
-    output = enhance(make_features(10, 6).to("meta"), MODALITIES.to("meta"))
-    assert output.logits.shape == (10, 4)
+    batch = make_features(10, 6).to("meta"), MODALITIES.to("meta")
+    assert enhance(*batch).logits.shape == enhance.cross_logits(*batch).shape == (10, 4)
 
 
 def test_state_survives_safetensors_and_resumes_to_the_bit(tmp_path: Path) -> None:
