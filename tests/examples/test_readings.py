@@ -1,6 +1,8 @@
 """Tests of the experiments in tests/readings: what is trained, how it is scored, and what the tables say."""
 
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 
 from readings import page
 from readings.network import ReadingNetwork, _Balance
-from readings.reading import READINGS, Reading
+from readings.reading import Reading
 from readings.scoring import score
 from readings.worlds import PLACES, World
 from reid.evaluation.scores import Labels, evaluate_features
@@ -58,10 +60,12 @@ def test_precision_is_that_of_the_evaluation_in_each_group() -> None:
     assert len(found.identities) == 20
 
 
-def test_differences_are_paired_by_data_and_seed() -> None:
-    def record(reading: str, seed: int, precision: float) -> dict[str, Any]:
-        return {"reading": reading, "world": "many", "data": 1, "seed": seed, "steps": 400, "mAP": precision}
+def record(reading: str, seed: int, precision: float) -> dict[str, Any]:
+    scores = {"mAP": precision, "visible": 80.0, "infrared": 60.0}
+    return {"reading": reading, "world": "many", "data": 1, "seed": seed, "steps": 400, **scores}
 
+
+def test_differences_are_paired_by_data_and_seed() -> None:
     records = [record("baseline", seed, 30.0 + seed) for seed in range(4)]
     records += [record("cross", seed, 31.0 + seed + 0.1 * (-1) ** seed) for seed in range(1, 4)]
     found = page._difference(page._sorted(records, fresh=True), "cross", "many", 400, "mAP")
@@ -71,8 +75,22 @@ def test_differences_are_paired_by_data_and_seed() -> None:
     assert found.half == pytest.approx(4.302653 * np.std([0.9, 1.1, 0.9], ddof=1) / math.sqrt(3), rel=1e-5)
 
 
-def test_readings_beside_consistency_are_compared_with_consistency_alone() -> None:
-    assert {page._reference(name) for name in READINGS if name.endswith("+ consistency")} == {
-        "consistency, wasserstein, quarter"
-    }
-    assert page._reference("cross") == "baseline"
+def test_tables_stand_between_their_marks_and_nothing_else_changes(tmp_path: Path) -> None:
+    results = tmp_path / "results.jsonl"
+    results.write_text(
+        "".join(json.dumps(record(name, seed, 30.0 + seed)) + "\n" for name in ("baseline", "cross") for seed in (1, 2))
+    )
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "readings.md").write_text("a\n<!-- confirmation -->\nold\n<!-- end of confirmation -->\nb\n")
+    (tmp_path / "reproduction.md").write_text("untouched\n")
+    page.write(tmp_path, results)
+    lines = (tmp_path / "readings.md").read_text().splitlines()
+    assert [lines[0], lines[1], lines[-2], lines[-1]] == [
+        "a",
+        "<!-- confirmation -->",
+        "<!-- end of confirmation -->",
+        "b",
+    ]
+    assert lines[4:6] == ["| baseline | 400 |  | mAP 31.5 (2) |  |", "| cross | 400 |  | +0.00 ± 0.00 (2) |  |"]
+    assert (tmp_path / "reproduction.md").read_text() == "untouched\n"
+    assert "<svg" in (tmp_path / "figures" / "readings.svg").read_text()

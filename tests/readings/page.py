@@ -1,4 +1,4 @@
-"""Tables and chart of docs/readings.md, from the results alone."""
+"""Tables and chart of docs/readings.md and docs/reproduction.md, from the results alone."""
 
 import json
 import math
@@ -15,7 +15,9 @@ from readings.chart import Bar, draw
 __all__ = ["read", "write"]
 
 _WORLDS: Final = ("sysu", "many", "hard")
-_CONTROLS: Final = ("loss 0.5", "classifiers")
+_CONTROLS: Final = ("loss 0.5", "classifiers on the neck")
+_CONSISTENCY: Final = "consistency, wasserstein, quarter"
+_ANSWER: Final = ("baseline", "cross", _CONSISTENCY, "cross + consistency")
 
 Runs = Mapping[tuple[str, str, int], Mapping[tuple[int, int], dict[str, Any]]]
 """(reading, world, steps) → (data, seed) → record."""
@@ -37,22 +39,24 @@ def read(results: Path) -> list[dict[str, Any]]:
 
 
 def write(documents: Path, results: Path) -> None:
-    """Put the tables between the marks of docs/readings.md and draw docs/figures/readings.svg."""
+    """Put the tables between their marks in the pages and draw docs/figures/readings.svg."""
     records = read(results)
     screened, confirmed = (_sorted(records, fresh=fresh) for fresh in (False, True))
     tables = {
+        "answer": _table(confirmed, only=_ANSWER),
         "noise": _noise(screened),
-        "screening": _table(screened, intervals=False),
-        "confirmation": _table(confirmed, intervals=True),
+        "screening": _table(screened),
+        "confirmation": _table(confirmed),
+        "controls": _against_controls(confirmed),
         "within": _within(confirmed),
     }
-    page = documents / "readings.md"
-    text = page.read_text(encoding="utf-8")
-    for name, lines in tables.items():
-        block = f"<!-- {name} -->\n" + "\n".join(lines) + f"\n<!-- end of {name} -->"
-        before, _, rest = text.partition(f"<!-- {name} -->")
-        text = before + block + rest.partition(f"<!-- end of {name} -->")[2]
-    page.write_text(text, encoding="utf-8")
+    for page in (documents / "readings.md", documents / "reproduction.md"):
+        text = page.read_text(encoding="utf-8")
+        for name, lines in tables.items():
+            before, mark, rest = text.partition(f"<!-- {name} -->\n")
+            if mark:
+                text = before + mark + "\n".join(lines) + "\n<!-- end" + rest.partition("<!-- end")[2]
+        page.write_text(text, encoding="utf-8")
     draw(_bars(confirmed), documents / "figures" / "readings.svg")
 
 
@@ -67,8 +71,6 @@ def _sorted(records: Sequence[dict[str, Any]], *, fresh: bool) -> Runs:
 
 def _reference(reading: str) -> str:
     """Name what a reading is compared with."""
-    if reading.endswith(" + consistency"):
-        return "consistency, wasserstein, quarter"
     return "baseline, no gray" if reading == "consistency, no gray" else "baseline"
 
 
@@ -83,12 +85,24 @@ def _difference(runs: Runs, reading: str, world: str, steps: int, score: str, re
     return Interval(fmean(values), float(half), len(values))
 
 
-def _table(runs: Runs, *, intervals: bool) -> list[str]:
-    """One row for each reading and budget: mAP of the references, differences of the others."""
+def _table(runs: Runs, only: Sequence[str] = ()) -> list[str]:
+    """One row for each reading and budget: the mAP of the baseline, differences from it of the others."""
     lines = [f"| reading | steps | {' | '.join(_WORLDS)} |", "| --- | ---: | ---: | ---: | ---: |"]
     for reading, steps in dict.fromkeys((reading, steps) for reading, _, steps in _in_order(runs)):
-        cells = [_cell(runs, reading, world, steps, intervals=intervals) for world in _WORLDS]
-        lines.append(f"| {reading} | {steps} | {' | '.join(cells)} |")
+        if not only or reading in only:
+            cells = [_cell(runs, reading, world, steps) for world in _WORLDS]
+            lines.append(f"| {reading} | {steps} | {' | '.join(cells)} |")
+    return lines
+
+
+def _against_controls(runs: Runs) -> list[str]:
+    """What the chosen reading adds to each control, and beside the consistency loss."""
+    lines = [f"| difference | steps | {' | '.join(_WORLDS)} |", "| --- | ---: | ---: | ---: | ---: |"]
+    pairs = [("cross", control) for control in _CONTROLS] + [("cross + consistency", _CONSISTENCY)]
+    for reading, control in pairs:
+        for steps in sorted({steps for name, _, steps in runs if name == control}):
+            found = [_difference(runs, reading, world, steps, "mAP", control) for world in _WORLDS]
+            lines.append(f"| {reading} minus {control} | {steps} | {' | '.join(map(_text, found))} |")
     return lines
 
 
@@ -97,13 +111,18 @@ def _in_order(runs: Runs) -> list[tuple[str, str, int]]:
     return sorted(runs, key=lambda key: (key[2], first.get(key[0], 2), "consistency" in key[0]))
 
 
-def _cell(runs: Runs, reading: str, world: str, steps: int, *, intervals: bool) -> str:
-    if (found := _difference(runs, reading, world, steps, "mAP")) is None:
-        scores = [record["mAP"] for record in runs.get((reading, world, steps), {}).values()]
-        return f"mAP {fmean(scores):.1f} ({len(scores)})" if scores else ""
-    if not intervals or math.isnan(found.half):
-        return f"{found.mean:+.1f} ({found.pairs})"
-    return f"{found.mean:+.2f} ± {found.half:.2f} ({found.pairs})"
+def _cell(runs: Runs, reading: str, world: str, steps: int) -> str:
+    if (found := _difference(runs, reading, world, steps, "mAP")) is not None:
+        return _text(found)
+    scores = [record["mAP"] for record in runs.get((reading, world, steps), {}).values()]
+    return f"mAP {fmean(scores):.1f} ({len(scores)})" if scores else ""
+
+
+def _text(found: Interval | None) -> str:
+    if found is None:
+        return ""
+    half = "" if math.isnan(found.half) else f" ± {found.half:.2f}"
+    return f"{found.mean:+.2f}{half} ({found.pairs})"
 
 
 def _within(runs: Runs) -> list[str]:
