@@ -57,6 +57,8 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
             for name, part in parts.items():
                 ends[name] = ends.get(name, 0.0) + float(part.detach()) / min(_LAST, job.steps)
     found = score(_embed(network, world), world)
+    if job.data > 0:  # the table of the noise reads those of the screening alone
+        found = found._replace(identities=[])
     losses = {name: round(value, 4) for name, value in ends.items()}
     return {**job._asdict(), **found._asdict(), "losses": losses}
 
