@@ -1,6 +1,6 @@
 """Train and score the paper's method on SYSU-MM01, RegDB or LLCM, or on a synthetic data set in SYSU-MM01's layout.
 
-Without an argument: make the synthetic data set (once), train the full method, evaluate it on ten gallery
+Without an argument: make the synthetic data set (once), train the method and its baseline, evaluate both on ten gallery
 trials, print the table and write runs/NAME/results.json and report.html; about three minutes on one or two CPU
 cores. With several GPUs: torchrun --nproc-per-node N examples/reproduce_sysu.py --device cuda.
 """

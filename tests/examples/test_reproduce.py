@@ -76,19 +76,19 @@ def test_first_command_compares_a_method_with_its_baseline_and_leaves_a_report(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert reproduce_sysu.main(["--smoke"]) == 0
-    results, printed = stored("smoke-baseline-consistency"), capsys.readouterr().out
+    results, printed = stored("smoke-baseline-both"), capsys.readouterr().out
     assert "\n".join(results["table"]) in printed
-    assert [row["method"] for row in results["rows"]] == [METHODS[name].title for name in ("baseline", "consistency")]
+    assert [row["method"] for row in results["rows"]] == [METHODS[name].title for name in ("baseline", "both")]
     assert [len(run["trials"]) for row in results["rows"] for run in row["runs"]] == [10, 10]
-    assert "report in runs/smoke-baseline-consistency/report.html" in printed
-    assert Path("runs/smoke-baseline-consistency/report.html").is_file()
+    assert "report in runs/smoke-baseline-both/report.html" in printed
+    assert Path("runs/smoke-baseline-both/report.html").is_file()
 
 
 def test_two_models_are_trained_at_a_time_where_nothing_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     chosen = [parse(words) for words in ([], ["--method", "baseline"], ["--workers", "3"], ["--data", "somewhere"])]
     assert [one.workers for one in chosen] == [2, 1, 3, 1]
-    assert [methods_of(one) for one in chosen[::3]] == [("baseline", "consistency"), ("consistency",)]
+    assert [methods_of(one) for one in chosen[::3]] == [("baseline", "both"), ("both",)]
 
 
 @pytest.mark.parametrize("name", DATA_SETS)
@@ -130,7 +130,7 @@ def test_results_tell_how_they_were_made() -> None:
     assert (options["steps"], options["gray"], options["size"], options["synthetic"]) == (8, 0.5, [32, 16], True)
     assert (options["schedule"], options["warmup"], options["clip_norm"], options["processes"]) == ("step", 0.2, 3.0, 1)
     assert (options["precision"], options["select"]) == ("float32", "last")
-    assert options["methods"]["consistency"]["distribution"].startswith(
+    assert options["methods"]["both"]["distribution"].startswith(
         "0.5 x GaussianDistributionConsistencyLoss(divergence='wasserstein', covariance='full'"
     )
     assert provenance["versions"]["modinv"] == modinv.__version__

@@ -64,6 +64,6 @@ METHODS: Final[Mapping[str, Method]] = {
     "consistency-memory": Method("+ consistency, memory", _TRIPLET | _REMEMBERED),
 }
 # The rows that are trained when nothing is asked for: the last one beside what it is measured against.
-COMPARED: Final = ("baseline", "consistency")
+COMPARED: Final = ("baseline", "both")
 # The rows that --ablation trains; the others are trained when they are asked for by name.
 ABLATION: Final = ("baseline", "enhancing", "consistency", "both", "full")
