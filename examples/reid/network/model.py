@@ -30,7 +30,7 @@ class TwoStreamNetwork(nn.Module):
 
     Backbone with a private stem per modality, GeM pooling of horizontal stripes, the modality-invariant head
     on the pooled features, and the private classifiers of the intra-modality enhancing module on its embedding. They
-    shape the shared features through their gradient alone. How the paper wires them is not in its abstract; of 24
+    shape the shared features through their gradient alone. How the paper wires them is not in its abstract; of the
     readings that were tried (docs/readings.md) this one helps.
 
     Args:

@@ -32,8 +32,9 @@ class IntraModalityEnhancer(nn.Module):
 
     By default there are classifiers alone, and the features pass as they are. Train the identity loss of ``logits``
     *and* that of :meth:`cross_logits`, the scores by the classifier of another modality, which gets no gradient there:
-    of 24 readings in the project's experiments this one lifted cross-modal retrieval, on the features after the neck.
-    Private classifiers without it cost retrieval, and so did a branch.
+    of the readings that the project tried, this one lifted cross-modal retrieval, on the features after the neck.
+    Private classifiers without it cost retrieval across modalities, and so did a branch. Cross logits are the idea of
+    MPANet (Wu et al., CVPR 2021), whose classifiers read the other modality too.
 
     With ``hidden_features`` or ``branch`` the output is ``features + branch(features)``. The branch of a width is a
     bottleneck: linear to ``hidden_features``, batch normalisation, ReLU, linear back, batch normalisation. For maps,
