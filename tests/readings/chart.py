@@ -28,13 +28,16 @@ def draw(bars: list[Bar], path: Path) -> None:
         return
     mpl.use("svg")
     with mpl.rc_context(_STYLE):
-        size = (10, 0.8 + 0.24 * len(rows))
-        figure, axes = pyplot.subplots(1, len(worlds), figsize=size, layout="constrained", sharey=True, squeeze=False)
+        size = (10, 1 + 0.24 * len(rows))
+        figure, axes = pyplot.subplots(
+            1, len(worlds), figsize=size, layout="constrained", sharex=True, sharey=True, squeeze=False
+        )
         for axis, world in zip(axes[0], worlds, strict=True):
             _panel(axis, [bar for bar in bars if bar.world == world], rows, sorted({bar.steps for bar in bars}))
             axis.set_title(world)
         axes[0, 0].set_yticks(range(len(rows)), rows)
         axes[0, 0].invert_yaxis()
+        figure.supxlabel("mAP minus that of the baseline, with Student's 95 % interval")
         figure.savefig(path, metadata={"Date": None})
         pyplot.close(figure)
 
@@ -46,7 +49,6 @@ def _panel(axis: Any, bars: list[Bar], rows: list[str], budgets: list[int]) -> N
         places = [rows.index(bar.reading) + 0.25 * (number - (len(budgets) - 1) / 2) for bar in own]
         means, halves = [bar.mean for bar in own], [bar.half for bar in own]
         axis.errorbar(means, places, xerr=halves, fmt="o", markersize=3, linewidth=1, label=f"{steps} steps")
-    axis.set_xlabel("mAP minus that of the reference, 95 % interval")
     axis.grid(axis="x", linewidth=0.3)
     if len(budgets) > 1:
         axis.legend(fontsize=7)

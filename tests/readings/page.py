@@ -107,8 +107,8 @@ def _against_controls(runs: Runs) -> list[str]:
 
 
 def _in_order(runs: Runs) -> list[tuple[str, str, int]]:
-    first = {"baseline": 0, "baseline, no gray": 1}
-    return sorted(runs, key=lambda key: (key[2], first.get(key[0], 2), "consistency" in key[0]))
+    first = {name: place for place, name in enumerate(("baseline", "today", *_CONTROLS, *_ANSWER[1:]))}
+    return sorted(runs, key=lambda key: (key[2], first.get(key[0], len(first)), key[0], _WORLDS.index(key[1])))
 
 
 def _cell(runs: Runs, reading: str, world: str, steps: int) -> str:
