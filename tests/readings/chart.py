@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
-from matplotlib import pyplot
+from matplotlib.figure import Figure
 
 __all__ = ["Bar", "draw"]
 
@@ -26,12 +26,10 @@ def draw(bars: list[Bar], path: Path) -> None:
     worlds, rows = list(dict.fromkeys(bar.world for bar in bars)), list(dict.fromkeys(bar.reading for bar in bars))
     if not bars:
         return
-    mpl.use("svg")
     with mpl.rc_context(_STYLE):
         size = (10, 1 + 0.24 * len(rows))
-        figure, axes = pyplot.subplots(
-            1, len(worlds), figsize=size, layout="constrained", sharex=True, sharey=True, squeeze=False
-        )
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(1, len(worlds), sharex=True, sharey=True, squeeze=False)
         for axis, world in zip(axes[0], worlds, strict=True):
             _panel(axis, [bar for bar in bars if bar.world == world], rows, sorted({bar.steps for bar in bars}))
             axis.set_title(world)
@@ -39,7 +37,6 @@ def draw(bars: list[Bar], path: Path) -> None:
         axes[0, 0].invert_yaxis()
         figure.supxlabel("mAP minus that of the baseline, with Student's 95 % interval")
         figure.savefig(path, metadata={"Date": None})
-        pyplot.close(figure)
 
 
 def _panel(axis: Any, bars: list[Bar], rows: list[str], budgets: list[int]) -> None:
