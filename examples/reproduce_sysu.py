@@ -1,6 +1,6 @@
 """Train and score the paper's method on SYSU-MM01, RegDB or LLCM, or on a synthetic data set in SYSU-MM01's layout.
 
-Without an argument: make the synthetic data set (once), train the full method, evaluate it on ten gallery
+Without an argument: make the synthetic data set (once), train the method and its baseline, evaluate both on ten gallery
 trials, print the table and write runs/NAME/results.json and report.html; about three minutes on one or two CPU
 cores. With several GPUs: torchrun --nproc-per-node N examples/reproduce_sysu.py --device cuda.
 """
@@ -18,6 +18,7 @@ from tqdm import tqdm
 from reid.evaluation.scores import average
 from reid.experiments.arguments import parse
 from reid.experiments.comparison import difference_table, paired_differences
+from reid.experiments.estimate import estimate
 from reid.experiments.parallel import run_tasks
 from reid.experiments.planning import Plan, RefusedError, prepare, title_of
 from reid.experiments.presets import synthetic_data
@@ -85,6 +86,8 @@ def reproduce(plan: Plan, chosen: argparse.Namespace, folder: Path, ranks: Ranks
     if ranks.first:
         steps = settings.training.steps
         print(*plan.remarks, f"{len(missing)} of {len(plan.tasks)} models to train, {steps} steps each", sep="\n")
+    if missing and ranks.world_size == 1:
+        print(f"this takes {estimate(settings, missing, workers=chosen.workers)}", flush=True)
     for task, run in run_tasks(
         missing, settings, folder, workers=chosen.workers, threads=chosen.threads, resume=chosen.resume, ranks=ranks
     ):

@@ -88,7 +88,9 @@ def test_seeds_give_different_networks(tmp_path: Path) -> None:
         {"steps": 7},
         {"identities": 5},
         {"images": 1},
+        {"optimizer": "sgd"},
         {"learning_rate": 1e-3},
+        {"backbone_share": 0.1},
         {"weight_decay": 1.0},
         {"schedule": Schedule(warmup=0.5)},
         {"schedule": Schedule("step")},
@@ -101,6 +103,18 @@ def test_every_option_changes_the_network(tmp_path: Path, changed: dict[str, Any
     usual = train_tiny(tmp_path / "usual.pt")["head.classifier.weight"]
     other = train_tiny(tmp_path / "other.pt", options=OPTIONS._replace(**changed))["head.classifier.weight"]
     assert not torch.equal(usual, other)
+
+
+def test_backbone_takes_its_share_of_the_learning_rate(tmp_path: Path) -> None:
+    options = OPTIONS._replace(optimizer="sgd", weight_decay=0.0, steps=1)
+    still, moved = (
+        train_tiny(tmp_path / f"{share}.pt", options=options._replace(backbone_share=share)) for share in (0.0, 0.1)
+    )
+    first = train_tiny(tmp_path / "first.pt", options=options._replace(learning_rate=0.0))
+    name, head = "backbone.trunk.0.residual.0.weight", "head.classifier.weight"
+    assert torch.equal(still[name], first[name])
+    assert not torch.equal(moved[name], first[name])
+    assert not torch.equal(still[head], first[head])
 
 
 def test_training_lowers_the_objective(tmp_path: Path) -> None:

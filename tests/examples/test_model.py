@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from reid.network.backbone import SmallBackbone
@@ -28,13 +28,12 @@ def test_small_network_gives_every_output_in_its_shape() -> None:
     outputs = make_network()(make_images(), MODALITIES)
     assert outputs.features.shape == outputs.embedding.shape == (5, 384)
     assert outputs.logits.shape == (5, 7)
-    assert outputs.enhanced.features.shape == (5, 384)
-    assert outputs.enhanced.logits.shape == (5, 7)
+    assert outputs.private_logits.shape == outputs.cross_logits.shape == (5, 7)
 
 
-def test_without_enhancing_there_are_no_branches() -> None:
+def test_without_enhancing_there_are_no_private_classifiers() -> None:
     network = make_network(enhance=False)
-    assert network(make_images(), MODALITIES).enhanced is None
+    assert network(make_images(), MODALITIES)[3:] == (None, None)
     assert not [name for name in network.state_dict() if name.startswith("enhancer")]
 
 
@@ -47,14 +46,9 @@ def test_every_parameter_that_learns_gets_a_gradient() -> None:
     outputs = network(make_images(), MODALITIES)
     labels = torch.tensor([0, 0, 1, 1, 2])
     loss = functional.cross_entropy(outputs.logits, labels) + outputs.features.square().mean()
-    loss = loss + functional.cross_entropy(outputs.enhanced.logits, labels)
-    torch.autograd.backward(loss + outputs.enhanced.features.square().mean())
-    # behind a scale that starts at zero
-    silent = {"enhancer.branch.reduce.weight", "enhancer.branch.expand.weight"} | {
-        f"enhancer.branch.reduce_norm.{name}" for name in ("weight", "bias")
-    }
+    torch.autograd.backward(loss + functional.cross_entropy(outputs.private_logits, labels))
     for name, parameter in network.named_parameters():
-        if parameter.requires_grad and name not in silent:
+        if parameter.requires_grad:
             assert parameter.grad is not None, name
             assert parameter.grad.any(), name
 
@@ -68,7 +62,20 @@ def test_the_stem_is_private_and_the_trunk_is_shared() -> None:
     assert all(name.startswith("stem.branches.0.") for name in unused)
 
 
-def test_the_private_branches_do_not_touch_the_shared_outputs() -> None:
+def test_the_classifier_of_the_other_modality_scores_and_does_not_learn() -> None:
+    network = make_network()
+    weight = dict(network.named_parameters())["enhancer.classifier.weight"]
+    nn.init.normal_(weight)
+    outputs = network(make_images(), MODALITIES)
+    expected = torch.stack([weight[1 - m] @ row for row, m in zip(outputs.embedding, MODALITIES, strict=True)])
+    torch.testing.assert_close(outputs.cross_logits, expected)
+    torch.autograd.backward(outputs.cross_logits.square().sum())
+    learning = {name for name, parameter in network.named_parameters() if parameter.grad is not None}
+    assert "enhancer.classifier.weight" not in learning
+    assert "backbone.trunk.3.residual.0.weight" in learning
+
+
+def test_the_private_classifiers_do_not_touch_the_shared_outputs() -> None:
     network = make_network().eval()
     images = make_images()
     before = network(images, MODALITIES)
@@ -79,7 +86,7 @@ def test_the_private_branches_do_not_touch_the_shared_outputs() -> None:
     after = network(images, MODALITIES)
     assert torch.equal(after.embedding, before.embedding)
     assert torch.equal(after.logits, before.logits)
-    assert not torch.equal(after.enhanced.logits, before.enhanced.logits)
+    assert not torch.equal(after.private_logits, before.private_logits)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -154,7 +161,7 @@ def test_compiling_the_shared_part_changes_neither_names_nor_outputs() -> None:
     compiled.compile_shared(backend=watch)
     found, expected = (network(make_images(), MODALITIES) for network in (compiled, plain))
     torch.testing.assert_close(found.embedding, expected.embedding)
-    torch.testing.assert_close(found.enhanced.logits, expected.enhanced.logits)
+    torch.testing.assert_close(found.private_logits, expected.private_logits)
     assert compiled.state_dict().keys() == plain.state_dict().keys()
     assert len(seen) == 4 + 3  # the blocks of the trunk; the pooling, the head and the enhancer: each is one graph
 

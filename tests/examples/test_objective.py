@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.nn import functional
 
 import modinv
-from modinv.modules import EnhancedFeatures
 from reid.network.model import Outputs
 from reid.training.methods import ABLATION, METHODS
 from reid.training.objective import Objective
@@ -23,22 +22,20 @@ def outputs() -> Outputs:
     def draw(columns: int) -> Tensor:
         return torch.randn(16, columns, generator=generator, dtype=torch.float64).requires_grad_()
 
-    return Outputs(draw(6), draw(6), draw(4), EnhancedFeatures(draw(6), draw(4)))
+    return Outputs(draw(6), draw(6), draw(4), draw(4), draw(4))
 
 
 def expected_terms() -> dict[str, Tensor]:
     """Each term computed alone, by the library's own losses without composition."""
     given = outputs()
-    assert given.enhanced is not None
-    assert given.enhanced.logits is not None
-    consistency = modinv.GaussianDistributionConsistencyLoss()
+    assert given.private_logits is not None
+    assert given.cross_logits is not None
     return {
         "identity": functional.cross_entropy(given.logits, LABELS),
-        "enhanced_identity": functional.cross_entropy(given.enhanced.logits, LABELS),
+        "enhanced_identity": functional.cross_entropy(given.private_logits, LABELS),
+        "cross_identity": functional.cross_entropy(given.cross_logits, LABELS),
         "triplet": modinv.WeightedRegularizedTripletLoss()(given.features, LABELS, MODALITIES),
-        "intra_modality": modinv.IntraModalityLoss()(given.enhanced.features, LABELS, MODALITIES),
         "distribution": modinv.GaussianDistributionConsistencyLoss()(given.embedding, LABELS, MODALITIES),
-        "means": consistency.terms(given.embedding, LABELS, MODALITIES).mean,
         "hetero_center": modinv.HeteroCenterTripletLoss()(given.features, LABELS, MODALITIES),
     }
 
@@ -46,12 +43,12 @@ def expected_terms() -> dict[str, Tensor]:
 def test_methods_of_the_ablation_build_on_each_other() -> None:
     assert {name: list(METHODS[name].terms) for name in ABLATION} == {
         "baseline": ["triplet"],
-        "enhancing": ["triplet", "intra_modality"],
+        "enhancing": ["triplet"],
         "consistency": ["triplet", "distribution"],
-        "both": ["triplet", "intra_modality", "distribution"],
-        "means": ["triplet", "means"],
-        "full": ["triplet", "intra_modality", "distribution", "hetero_center"],
+        "both": ["triplet", "distribution"],
+        "full": ["triplet", "distribution", "hetero_center"],
     }
+    assert [name for name in ABLATION if METHODS[name].enhance] == ["enhancing", "both", "full"]
 
 
 def test_methods_have_titles_of_their_own() -> None:
@@ -99,21 +96,20 @@ def test_terms_are_those_of_the_method_and_equal_the_losses_alone(name: str) -> 
     terms = Objective(METHODS[name]).terms(outputs(), LABELS, MODALITIES)._asdict()
     terms.pop("total")
     expected = expected_terms()
-    identities = {"identity", "enhanced_identity"} if METHODS[name].enhance else {"identity"}
-    assert terms.keys() == identities | METHODS[name].terms.keys()
+    identities = {"enhanced_identity", "cross_identity"} if METHODS[name].enhance else set()
+    assert terms.keys() == {"identity"} | identities | METHODS[name].terms.keys()
     for term, value in terms.items():
         torch.testing.assert_close(value, expected[term], rtol=1e-12, atol=1e-12)
 
 
-def test_total_is_the_weighted_sum_with_the_consistency_at_two() -> None:
+def test_total_is_the_weighted_sum_with_half_of_the_consistency() -> None:
     expected = expected_terms()
-    expected.pop("means")
-    total = sum(expected.values()) + expected["distribution"]
+    total = sum(expected.values()) - 0.5 * expected["distribution"]
     found = Objective(METHODS["full"])(outputs(), LABELS, MODALITIES)
     torch.testing.assert_close(found, total, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize(("progress", "weight"), [(0.0, 0.0), (0.1, 0.5), (0.4, 2.0), (1.0, 2.0)])
+@pytest.mark.parametrize(("progress", "weight"), [(0.0, 0.0), (0.1, 0.125), (0.4, 0.5), (1.0, 0.5)])
 def test_consistency_warms_up_over_two_fifths_of_the_steps(progress: float, weight: float) -> None:
     objective = Objective(METHODS["consistency"])
     objective.set_progress(progress)
@@ -132,21 +128,19 @@ def test_losses_on_one_feature_matrix_share_their_statistics(monkeypatch: pytest
 
     monkeypatch.setattr("modinv.losses.loss.statistics_of", counting)
     Objective(METHODS["full"]).terms(given, LABELS, MODALITIES)
-    assert given.enhanced is not None
-    matrices = [given.features, given.enhanced.features, given.embedding]
+    matrices = [given.features, given.embedding]
     assert [id(matrix) for matrix in seen] == [id(matrix) for matrix in matrices]
 
 
 def test_every_matrix_that_a_method_reads_gets_a_gradient() -> None:
     given = outputs()
     Objective(METHODS["full"])(given, LABELS, MODALITIES).backward()
-    assert given.enhanced is not None
-    for matrix in (*given[:3], *given.enhanced):
+    for matrix in given:
         assert isinstance(matrix, Tensor)
         assert matrix.grad is not None
         assert (matrix.grad.abs().sum(1) > 0).all()
 
 
-def test_a_network_without_branches_is_refused_by_a_method_that_reads_them() -> None:
+def test_a_network_without_private_classifiers_is_refused_by_a_method_that_reads_them() -> None:
     with pytest.raises(ValueError, match="build TwoStreamNetwork with enhance=True"):
-        Objective(METHODS["both"]).terms(outputs()._replace(enhanced=None), LABELS, MODALITIES)
+        Objective(METHODS["both"]).terms(Outputs(*outputs()[:3]), LABELS, MODALITIES)

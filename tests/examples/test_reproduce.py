@@ -23,6 +23,7 @@ from reid.data_sets.sysu import SYSU
 from reid.evaluation.scores import Scores
 from reid.experiments.arguments import methods_of, parse, seeds_of
 from reid.experiments.comparison import difference_table, paired_differences
+from reid.experiments.estimate import estimate
 from reid.experiments.parallel import run_tasks
 from reid.experiments.presets import settings_of, synthetic_data
 from reid.experiments.results import Provenance, Row, Run, write_results
@@ -31,6 +32,7 @@ from reid.experiments.settings import Settings, Task, describe
 from reid.training.checkpoint import ResumeError
 from reid.training.methods import ABLATION, METHODS
 from reid.training.options import TrainingOptions
+from reid.training.schedule import Schedule
 from reid.training.selection import TEST_WARNING
 
 TASKS = (Task("baseline", 0), Task("both", 1))
@@ -70,15 +72,23 @@ def same(one: Run, other: Run) -> bool:
 
 
 @pytest.mark.slow
-def test_smoke_run_prints_the_table_that_it_writes_and_leaves_a_report(capsys: pytest.CaptureFixture[str]) -> None:
+def test_first_command_compares_a_method_with_its_baseline_and_leaves_a_report(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert reproduce_sysu.main(["--smoke"]) == 0
-    results, printed = stored("smoke-full"), capsys.readouterr().out
+    results, printed = stored("smoke-baseline-both"), capsys.readouterr().out
     assert "\n".join(results["table"]) in printed
-    (row,) = results["rows"]
-    assert row["method"] == METHODS["full"].title
-    assert [run["num_trials"] for run in row["runs"]] == [10]
-    assert "report in runs/smoke-full/report.html" in printed
-    assert Path("runs/smoke-full/report.html").is_file()
+    assert [row["method"] for row in results["rows"]] == [METHODS[name].title for name in ("baseline", "both")]
+    assert [len(run["trials"]) for row in results["rows"] for run in row["runs"]] == [10, 10]
+    assert "report in runs/smoke-baseline-both/report.html" in printed
+    assert Path("runs/smoke-baseline-both/report.html").is_file()
+
+
+def test_two_models_are_trained_at_a_time_where_nothing_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    chosen = [parse(words) for words in ([], ["--method", "baseline"], ["--workers", "3"], ["--data", "somewhere"])]
+    assert [one.workers for one in chosen] == [2, 1, 3, 1]
+    assert [methods_of(one) for one in chosen[::3]] == [("baseline", "both"), ("both",)]
 
 
 @pytest.mark.parametrize("name", DATA_SETS)
@@ -120,8 +130,8 @@ def test_results_tell_how_they_were_made() -> None:
     assert (options["steps"], options["gray"], options["size"], options["synthetic"]) == (8, 0.5, [32, 16], True)
     assert (options["schedule"], options["warmup"], options["clip_norm"], options["processes"]) == ("step", 0.2, 3.0, 1)
     assert (options["precision"], options["select"]) == ("float32", "last")
-    assert options["methods"]["full"]["distribution"].startswith(
-        "2.0 x GaussianDistributionConsistencyLoss(divergence='wasserstein', covariance='full'"
+    assert options["methods"]["both"]["distribution"].startswith(
+        "0.5 x GaussianDistributionConsistencyLoss(divergence='wasserstein', covariance='full'"
     )
     assert provenance["versions"]["modinv"] == modinv.__version__
 
@@ -383,6 +393,37 @@ def test_defaults_follow_the_backbone() -> None:
     assert (settings.training.identities, settings.training.images) == (6, 8)
 
 
+def test_recipe_of_agw_is_that_of_the_field() -> None:
+    asked = ["--recipe", "agw", "--backbone", "resnet50", "--data", str(synthetic_data(smoke=True))]
+    settings = settings_of(parse(asked))
+    training, train = settings.training, list_source(settings.source).train
+    assert (settings.size, training.identities, training.images) == ((288, 144), 8, 4)
+    assert (training.optimizer, training.learning_rate, training.backbone_share) == ("sgd", 0.1, 0.1)
+    assert training.schedule == Schedule("step", warmup=10 / 80, milestones=(20 / 80, 50 / 80))
+    assert training.steps == 80 * (max(np.bincount(train.modalities)) // 32)
+    altered = training.augmentation
+    assert (altered.padding, altered.flip, altered.gray, altered.erase) == (10, 0.5, 0.0, 0.0)
+    assert settings_of(parse([*asked, "--augmentation", "gray", "--steps", "5"])).training[:1] == (5,)
+    assert settings_of(parse([*asked, "--augmentation", "gray"])).training.augmentation.erase == 0.5
+
+
+def test_time_and_memory_are_told_before_the_training(capsys: pytest.CaptureFixture[str]) -> None:
+    assert reproduce_sysu.main([*QUICK, "--name", "estimated"]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"this takes about \d+ min and [0-9.]+ GiB of memory\n", told.split("baseline, seed 0")[0])
+
+
+def test_estimate_grows_with_steps_and_models_and_falls_with_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reid.experiments.estimate._seconds", lambda *_: 6.0)
+    settings = smoke_settings()
+    longer = settings._replace(training=settings.training._replace(steps=100))
+    words = [
+        estimate(one, TASKS[:count], workers=workers).split(" and ")[0]
+        for one, count, workers in [(longer, 1, 1), (longer, 2, 1), (longer, 2, 2), (longer, 1, 2)]
+    ]
+    assert words == ["about 10 min", "about 20 min", "about 10 min", "about 10 min"]
+
+
 def test_augmentation_by_channels_exchanges_and_grays_a_third_each() -> None:
     gray, channels = (
         settings_of(parse(["--data", "somewhere", "--augmentation", name])).training.augmentation
@@ -398,7 +439,7 @@ def test_augmentation_by_channels_exchanges_and_grays_a_third_each() -> None:
     [
         *(["--seeds", "0"], ["--steps", "-1"], ["--method", "best"], ["--methods", "baseline,best"]),
         *(["--mode", "none"], ["--split", "11"], ["--shots", "many"], ["--precision", "int8"], ["--clip-norm", "0"]),
-        *(["--warmup", "1.5"], ["--private-stages", "5"]),
+        *(["--warmup", "1.5"], ["--private-stages", "5"], ["--recipe", "best"]),
     ],
 )
 def test_impossible_arguments_are_refused(arguments: list[str]) -> None:

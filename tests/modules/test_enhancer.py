@@ -66,13 +66,13 @@ def test_each_row_gets_the_correction_and_the_scores_of_its_own_branch(shape: tu
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_an_untrained_enhancer_changes_nothing(shape: tuple[int, ...]) -> None:
-    enhance = IntraModalityEnhancer(6, num_modalities=3).double()
+    enhance = IntraModalityEnhancer(6, num_modalities=3, hidden_features=2).double()
     inputs = make_features(*shape)
     assert torch.equal(enhance(inputs, MODALITIES).features, inputs)
 
 
 def test_an_untrained_enhancer_can_learn() -> None:
-    enhance = IntraModalityEnhancer(6, num_modalities=3).double()
+    enhance = IntraModalityEnhancer(6, num_modalities=3, hidden_features=2).double()
     torch.autograd.backward(enhance(make_features(10, 6), MODALITIES).features.pow(3).sum())
     scale = dict(enhance.named_parameters())["branch.expand_norm.weight"]
     assert scale.grad is not None
@@ -181,6 +181,7 @@ def test_one_row_in_evaluation_equals_its_row_of_the_batch(shape: tuple[int, ...
 
 def test_the_users_own_branch_is_added_to_its_rows() -> None:
     enhance = IntraModalityEnhancer(6, num_modalities=3, branch=lambda: nn.Linear(6, 6)).double()
+    assert enhance.branch is not None
     branches = enhance.branch.get_submodule("branches")
     assert isinstance(branches, nn.ModuleList)
     inputs = make_features(10, 6)
@@ -190,13 +191,47 @@ def test_the_users_own_branch_is_added_to_its_rows() -> None:
         torch.testing.assert_close(features[row], expected, rtol=1e-12, atol=1e-12)
 
 
-def test_hidden_features_default_to_a_quarter() -> None:
-    def hidden(enhance: IntraModalityEnhancer) -> int:
-        return len(enhance.state_dict()["branch.reduce_norm.weight"][0])
+def test_hidden_features_are_the_width_of_the_bottleneck() -> None:
+    state = IntraModalityEnhancer(12, hidden_features=7).state_dict()
+    assert state["branch.reduce_norm.weight"].shape == (2, 7)
 
-    assert hidden(IntraModalityEnhancer(12)) == 3
-    assert hidden(IntraModalityEnhancer(2)) == 1
-    assert hidden(IntraModalityEnhancer(12, hidden_features=7)) == 7
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_by_default_features_pass_to_the_private_classifiers(shape: tuple[int, ...]) -> None:
+    enhance, inputs = IntraModalityEnhancer(6, num_modalities=3, num_classes=4).double(), make_features(*shape)
+    features, logits = enhance(inputs, MODALITIES)
+    assert features is inputs
+    assert list(enhance.state_dict()) == ["classifier.weight"]
+    vectors = inputs.mean((2, 3)) if len(shape) == 4 else inputs
+    for row, modality in enumerate(MODALITIES):
+        torch.testing.assert_close(logits[row], enhance.state_dict()["classifier.weight"][modality] @ vectors[row])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_cross_logits_are_those_of_the_next_modality(shape: tuple[int, ...]) -> None:
+    enhance, inputs = make_enhancer(), make_features(*shape)
+    vectors = inputs.mean((2, 3)) if len(shape) == 4 else inputs
+    crossed = enhance.cross_logits(inputs, MODALITIES)
+    for row, modality in enumerate(MODALITIES):
+        expected = enhance.state_dict()["classifier.weight"][(modality + 1) % 3] @ vectors[row]
+        torch.testing.assert_close(crossed[row], expected, rtol=1e-12, atol=1e-12)
+
+
+def test_cross_logits_teach_the_features_and_not_the_classifiers() -> None:
+    enhance, inputs = make_enhancer(), make_features(10, 6).requires_grad_()
+    torch.autograd.backward(enhance.cross_logits(inputs, MODALITIES).square().sum())
+    assert inputs.grad is not None
+    assert inputs.grad.any(1).all()
+    assert all(parameter.grad is None for parameter in enhance.parameters())
+
+
+def test_cross_logits_need_classifiers_and_a_batch_that_fits() -> None:
+    with pytest.raises(ValueError, match="needs the private classifiers: give num_classes"):
+        IntraModalityEnhancer(6).cross_logits(torch.ones(2, 6), torch.tensor([0, 1]))
+    with pytest.raises(ValueError, match=r"6 features per row.*got 5"):
+        make_enhancer().cross_logits(torch.ones(2, 5), torch.tensor([0, 1]))
+    with pytest.raises(ValueError, match=r"modalities must .* 0 to 2"):
+        make_enhancer().cross_logits(torch.ones(2, 6), torch.tensor([0, 3]))
 
 
 def test_without_classes_there_are_no_logits() -> None:
@@ -244,11 +279,19 @@ def test_compiled_gives_the_same_values_and_gradients(shape: tuple[int, ...]) ->
         torch.testing.assert_close(theirs.grad, ours.grad, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", SHAPES)
+def test_compiled_cross_logits_are_those_of_eager(shape: tuple[int, ...]) -> None:
+    enhance, inputs = make_enhancer(), make_features(*shape)
+    compiled = torch.compile(enhance.cross_logits, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(inputs, MODALITIES), enhance.cross_logits(inputs, MODALITIES))
+
+
 def test_nothing_waits_for_the_device() -> None:
     # on the meta device there are no values: reading one raises
     enhance = make_enhancer().to("meta")
-    output = enhance(make_features(10, 6).to("meta"), MODALITIES.to("meta"))
-    assert output.logits.shape == (10, 4)
+    batch = make_features(10, 6).to("meta"), MODALITIES.to("meta")
+    assert enhance(*batch).logits.shape == enhance.cross_logits(*batch).shape == (10, 4)
 
 
 def test_state_survives_safetensors_and_resumes_to_the_bit(tmp_path: Path) -> None:

@@ -19,22 +19,17 @@ __all__ = ["Dataset", "HeldOutSet", "TrainingSet", "load_dataset"]
 class TrainingSet(NamedTuple):
     """Images, and which person and modality each one shows."""
 
-    images: Tensor
-    """``(N, 3, H, W)`` uint8"""
-    labels: Tensor
-    """``(N,)`` int64, from 0 without gaps"""
-    modalities: Tensor
-    """``(N,)`` int64"""
+    images: Tensor  # (N, 3, H, W) uint8
+    labels: Tensor  # (N,) int64, from 0 without gaps
+    modalities: Tensor  # (N,) int64
     num_identities: int
 
 
 class HeldOutSet(NamedTuple):
     """Images, and the trials of the protocol as indices into them."""
 
-    images: Tensor
-    """``(N, 3, H, W)`` uint8"""
-    modalities: Tensor
-    """``(N,)`` int64"""
+    images: Tensor  # (N, 3, H, W) uint8
+    modalities: Tensor  # (N,) int64
     trials: Trials
 
 

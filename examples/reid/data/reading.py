@@ -17,14 +17,10 @@ __all__ = ["Source", "describe_source", "list_source", "read_source"]
 class Source(NamedTuple):
     """A data set and its protocol."""
 
-    root: Path
-    """Its folder."""
-    data_set: str = "sysu"
-    """A name in `DATA_SETS`."""
-    options: Any = DATA_SETS["sysu"].options
-    """Of its protocol, see `DataSet.options`."""
-    validate: bool = False
-    """Whether some of the training identities are held out to validate on."""
+    root: Path  # its folder
+    data_set: str = "sysu"  # a name in DATA_SETS
+    options: Any = DATA_SETS["sysu"].options  # of its protocol, see DataSet.options
+    validate: bool = False  # whether some of the training identities are held out to validate on
 
 
 def describe_source(source: Source) -> dict[str, Any]:

@@ -14,12 +14,9 @@ __all__ = ["CrossModalityPKSampler", "Share"]
 class Share(NamedTuple):
     """What one process gets of a batch that several draw together."""
 
-    rows: list[int]
-    """Row numbers in the data, as the sampler gives them."""
-    positions: list[int]
-    """Where these rows stand in the whole batch."""
-    total: int
-    """Number of rows of the whole batch."""
+    rows: list[int]  # row numbers in the data, as the sampler gives them
+    positions: list[int]  # where these rows stand in the whole batch
+    total: int  # number of rows of the whole batch
 
 
 class CrossModalityPKSampler(Sampler[list[int]]):

@@ -17,21 +17,14 @@ _LABELS: Final = ("identities", "cameras", "numbers", "modalities")
 class LabelledFeatures(NamedTuple):
     """The features and labels of some images; labels that the protocol does not read are 0."""
 
-    features: Tensor
-    """``(N, D)`` floating; float64 stays, integers become float64."""
+    features: Tensor  # (N, D) floating; float64 stays, integers become float64
     identities: NDArray[np.int64]
-    cameras: NDArray[np.int64]
-    """From 1."""
-    numbers: NDArray[np.int64]
-    """Of the image inside its identity and camera, from 1, in the order of the file names."""
-    modalities: NDArray[np.int64]
-    """0 visible, 1 infrared."""
-    files: tuple[Path, ...]
-    """Where all this was read."""
-    split: int | None = None
-    """Of RegDB, where it is known."""
-    remarks: tuple[str, ...] = ()
-    """What the user should know of the data set, a line each."""
+    cameras: NDArray[np.int64]  # from 1
+    numbers: NDArray[np.int64]  # of the image inside its identity and camera, from 1, in the order of the file names
+    modalities: NDArray[np.int64]  # 0 visible, 1 infrared
+    files: tuple[Path, ...]  # where all this was read
+    split: int | None = None  # of RegDB, where it is known
+    remarks: tuple[str, ...] = ()  # what the user should know of the data set, a line each
 
 
 def read_npz_features(file: Path, labels: Sequence[str]) -> LabelledFeatures:

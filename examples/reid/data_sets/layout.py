@@ -51,10 +51,8 @@ class Layout(NamedTuple):
     """What a data set is called, what its folder holds, and where one gets it."""
 
     name: str
-    content: str
-    """Folders and files, with their counts."""
-    source: str
-    """Where the data set is applied for."""
+    content: str  # folders and files, with their counts
+    source: str  # where the data set is applied for
 
 
 def list_images(entries: Iterable[Entry]) -> ImageList:

@@ -34,8 +34,7 @@ class Cell(NamedTuple):
     """What one camera sees of one identity."""
 
     identity: int
-    number: int
-    """Of the camera, for the random numbers of the images."""
+    number: int  # of the camera, for the random numbers of the images
     camera: Camera
     files: tuple[Path, ...]
 

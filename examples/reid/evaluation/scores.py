@@ -17,20 +17,17 @@ class Labels(NamedTuple):
     """What the scores need to know of some images, integers ``(n,)`` each."""
 
     identities: Tensor
-    origins: Tensor
-    """A gallery image is removed for the queries that have its origin: same location, same camera, …"""
+    origins: Tensor  # a gallery image is removed for the queries that have its origin: same location, same camera, …
 
 
 class Scores(NamedTuple):
     """Retrieval scores as fractions, and how many queries they stand on."""
 
-    cmc: Tensor
-    """``(max_rank,)`` float64: share of the valid queries found at rank 1, 2, …"""
+    cmc: Tensor  # (max_rank,) float64: share of the valid queries found at rank 1, 2, …
     mAP: float  # noqa: N815
     mINP: float  # noqa: N815
     num_queries: int
-    num_valid_queries: int
-    """Queries with a match left in the gallery; the others count nowhere."""
+    num_valid_queries: int  # queries with a match left in the gallery; the others count nowhere
 
 
 def evaluate(

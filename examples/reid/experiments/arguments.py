@@ -1,14 +1,15 @@
 """The command line of examples/reproduce_sysu.py: its options, and their defaults."""
 
 import argparse
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar, get_args
 
 from reid.data_sets import DATA_SETS
 from reid.data_sets.data_set import add_options
-from reid.experiments.presets import AUGMENTATIONS, PRESETS
-from reid.training.methods import ABLATION, METHODS
+from reid.experiments.presets import AUGMENTATIONS, PRESETS, RECIPES
+from reid.training.methods import ABLATION, COMPARED, METHODS
 from reid.training.precision import Precision
 from reid.training.schedule import ScheduleName
 
@@ -29,12 +30,15 @@ def parse(arguments: Sequence[str] | None, description: str | None = None) -> ar
         parser.error("--select-on-test and --select exclude each other: give one of them")
     chosen.select = "test" if chosen.select_on_test else chosen.select or "last"
     chosen.name = chosen.name or _default_name(chosen)
+    alone = chosen.data is not None or chosen.ablation or chosen.methods or chosen.method or "RANK" in os.environ
+    chosen.workers = chosen.workers or (1 if alone or chosen.smoke else min(len(COMPARED), os.cpu_count() or 1))
     return chosen
 
 
 def methods_of(chosen: argparse.Namespace) -> tuple[str, ...]:
     """Return the methods that are asked for, names in `METHODS`, in the order of the table."""
-    asked = chosen.methods or (ABLATION if chosen.ablation else (chosen.method,))
+    usual = COMPARED if chosen.data is None else COMPARED[-1:]
+    asked = chosen.methods or (ABLATION if chosen.ablation else (chosen.method,) if chosen.method else usual)
     return tuple(name for name in METHODS if name in asked)
 
 
@@ -55,8 +59,8 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_method(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("what to train").add_argument
-    add("--method", choices=tuple(METHODS), default="full", metavar="NAME", help="default: full")
+    add, names = parser.add_argument_group("what to train").add_argument, " and ".join(COMPARED)
+    add("--method", choices=tuple(METHODS), metavar="NAME", help=f"default: {COMPARED[-1]}, on synthetic data {names}")
     add("--methods", type=_methods, metavar="A,B,C", help=f"train these, out of {', '.join(METHODS)}")
     add("--ablation", action="store_true", help=f"train {', '.join(ABLATION)} with several seeds")
     add("--seed", type=_number_from(0), default=0, metavar="N", help="the first, or the only one; default: 0")
@@ -68,14 +72,15 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("how long, and how").add_argument
-    add("--steps", type=_number_from(1), metavar="N", help="default: 1500, with ResNet-50 24000")
+    add("--recipe", choices=tuple(RECIPES), default="ours", help="agw: SGD and the rest of the field's; default: ours")
+    add("--steps", type=_number_from(1), metavar="N", help="default: 1500, ResNet-50 24000, AGW's recipe 80 epochs")
     add("--identities", type=_number_from(2), metavar="P", help="in a batch; default: 8")
     add("--images", type=_number_from(1), metavar="K", help="of each identity and modality in a batch; default: 4")
-    add("--learning-rate", type=_number_above(0), metavar="X", help="default: 3e-3, with ResNet-50 3.5e-4")
-    add("--schedule", choices=get_args(ScheduleName), help="default: cosine")
-    add("--warmup", type=_share, metavar="X", help="share of the steps; default: 0.1")
+    add("--learning-rate", type=_number_above(0), metavar="X", help="default: 3e-3, ResNet-50 3.5e-4, AGW's recipe 0.1")
+    add("--schedule", choices=get_args(ScheduleName), help="default: cosine, or AGW's steps with its recipe")
+    add("--warmup", type=_share, metavar="X", help="share of the steps; default: 0.1, AGW's recipe 0.125")
     add("--clip-norm", type=_number_above(0), metavar="X", help="largest norm of the gradient; default: none")
-    add("--augmentation", choices=tuple(AUGMENTATIONS), default="gray", help="of visible colors; default: gray")
+    add("--augmentation", choices=tuple(AUGMENTATIONS), help="default: gray, or plain with AGW's recipe")
 
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:
@@ -92,7 +97,7 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     add("--precision", choices=get_args(Precision), help="default: float32")
     add("--compile", action="store_true", help="let torch compile the shared part")
     add("--deterministic", action="store_true", help="the same bits every time on a GPU too")
-    add("--workers", type=_number_from(1), default=1, metavar="N", help="models trained at a time; default: 1")
+    add("--workers", type=_number_from(1), metavar="N", help="models at a time; default: 1, of the usual two 2")
     add("--threads", type=_number_from(1), default=1, metavar="N", help="of one model on the CPU; default: 1")
 
 

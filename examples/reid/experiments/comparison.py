@@ -19,10 +19,8 @@ class Difference(NamedTuple):
 
     method: str
     metric: str
-    values: tuple[float, ...]
-    """One per seed."""
-    low: float
-    """Of the 95 % confidence interval of the mean, by Student's t."""
+    values: tuple[float, ...]  # one per seed
+    low: float  # of the 95 % confidence interval of the mean, by Student's t
     high: float
 
     @property

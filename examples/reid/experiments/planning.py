@@ -40,8 +40,7 @@ class Plan(NamedTuple):
     provenance: Provenance
     runs: dict[tuple[str, int], Run]
     """Those that an interrupted ablation has finished already, by the title of the row and the seed."""
-    remarks: tuple[str, ...]
-    """What the user should know before it begins, a line each."""
+    remarks: tuple[str, ...]  # what the user should know before it begins, a line each
 
 
 def prepare(chosen: argparse.Namespace, folder: Path, ranks: Ranks) -> Plan:

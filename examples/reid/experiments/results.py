@@ -26,8 +26,7 @@ class Run(NamedTuple):
 
     seed: int
     trials: tuple[Scores, ...]
-    checkpoint: str | None = None
-    """SHA-256 of the checkpoint file, where there is one."""
+    checkpoint: str | None = None  # SHA-256 of the checkpoint file, where there is one
 
 
 class Row(NamedTuple):
@@ -42,25 +41,20 @@ class Provenance(NamedTuple):
 
     dataset: str
     protocol: str
-    gallery: str | None
-    """How its images are chosen."""
+    gallery: str | None  # how its images are chosen
     mode: str | None
     shots: int | None
     metric: str
     normalisation: str
-    options: Mapping[str, Any]
-    """Every option of the training; JSON values and paths."""
-    direction: str = "infrared-to-visible"
-    """Which modality asks, and which answers."""
+    options: Mapping[str, Any]  # every option of the training; JSON values and paths
+    direction: str = "infrared-to-visible"  # which modality asks, and which answers
     roles: str | None = None
     """Of LLCM: whether the direction is meant as it is named, or as the published code takes it."""
     trials: int = 10
-    cmc: str = "identity"
-    """Whether the CMC ranks identities or images."""
+    cmc: str = "identity"  # whether the CMC ranks identities or images
     flip: bool | None = False
     """Whether features are averaged over mirror images; None where features were saved by somebody else."""
-    reranking: Mapping[str, float] | None = None
-    """The constants of the k-reciprocal re-ranking; None without."""
+    reranking: Mapping[str, float] | None = None  # the constants of the k-reciprocal re-ranking; None without
     files: Mapping[str, str] = {}
     """SHA-256 of the features or checkpoints, and of what else was read; of a training they stand with the runs."""
 

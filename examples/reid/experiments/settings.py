@@ -21,26 +21,21 @@ class Settings(NamedTuple):
     size: tuple[int, int] = (64, 32)
     backbone: BackboneName = "small"
     private_stages: int = 0
-    weights: Path | None = None
-    """State dict of an ordinary ResNet-50 to start from."""
-    select: Selection = "last"
-    """Which epoch's weights are scored in the end."""
-    evaluate_every: int = 1
-    """Epochs between two scores to select by."""
+    weights: Path | None = None  # state dict of an ordinary ResNet-50 to start from
+    select: Selection = "last"  # which epoch's weights are scored in the end
+    evaluate_every: int = 1  # epochs between two scores to select by
     device: str = "cpu"
     deterministic: bool = False
     compile: bool = False
     training: TrainingOptions = TrainingOptions()
-    cache: Path | None = None
-    """Folder for decoded images; it does not change a number, nor does the next one."""
+    cache: Path | None = None  # folder for decoded images; it does not change a number, nor does the next one
     tensorboard: bool = False
 
 
 class Task(NamedTuple):
     """One model to train."""
 
-    method: str
-    """A name in `METHODS`."""
+    method: str  # a name in METHODS
     seed: int
 
     @property

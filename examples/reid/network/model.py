@@ -1,10 +1,10 @@
-"""The network of the paper: two streams, pooled, into the shared head and the private enhancing branches."""
+"""The network of the paper: two streams, pooled, into the shared head with private classifiers beside it."""
 
 from typing import Any, Literal, NamedTuple, get_args
 
 from torch import Tensor, nn
 
-from modinv.modules import EnhancedFeatures, GeM, IntraModalityEnhancer, ModalityInvariantHead
+from modinv.modules import GeM, IntraModalityEnhancer, ModalityInvariantHead
 from reid.network.backbone import SmallBackbone
 from reid.network.resnet import TwoStreamResNet50
 
@@ -16,28 +16,27 @@ BackboneName = Literal["small", "resnet50"]
 class Outputs(NamedTuple):
     """What the network gives for a batch; row i belongs to image i."""
 
-    features: Tensor
-    """Pooled, before the neck, (N, D): for metric losses."""
-    embedding: Tensor
-    """After the neck, (N, D): for retrieval, and for the distribution consistency loss."""
-    logits: Tensor
-    """Scores of the identities by the shared classifier, (N, C)."""
-    enhanced: EnhancedFeatures | None
-    """Features (N, D) and logits (N, C) of the private branches; None without them."""
+    features: Tensor  # pooled, before the neck, (N, D): for metric losses
+    embedding: Tensor  # after the neck, (N, D): for retrieval, and for the distribution consistency loss
+    logits: Tensor  # scores of the identities by the shared classifier, (N, C)
+    private_logits: Tensor | None = None
+    """Scores by the classifier of the image's own modality, (N, C); None without private classifiers."""
+    cross_logits: Tensor | None = None
+    """Scores by the classifier of the other modality, which gets no gradient from them, (N, C)."""
 
 
 class TwoStreamNetwork(nn.Module):
     """Map images (N, 3, H, W) and modalities (N,) to what the objective needs.
 
     Backbone with a private stem per modality, GeM pooling of horizontal stripes, the modality-invariant head
-    on the pooled features, and beside it the intra-modality enhancing branches on the same features. The
-    branches shape the shared features through their gradient; what they compute is not fed back into the
-    shared path, where it hurt in a prototype. How the paper wires them is not in its abstract; our choice.
+    on the pooled features, and the private classifiers of the intra-modality enhancing module on its embedding. They
+    shape the shared features through their gradient alone. How the paper wires them is not in its abstract; of the
+    readings that were tried (docs/readings.md) this one helps.
 
     Args:
         num_identities: Number C of identities in training.
         backbone: ``"small"`` (64 x 32 images on a CPU) or ``"resnet50"`` (the field's usual). Default small.
-        enhance: Whether the enhancing branches exist. Default true.
+        enhance: Whether the private classifiers exist. Default true.
         stripes: Number of horizontal stripes. Default None: 3 for the small backbone, 1 for ResNet-50.
         private_stages: How many stages of the backbone each modality has for itself, beside the stem.
             Default 0, of 4.
@@ -66,11 +65,13 @@ class TwoStreamNetwork(nn.Module):
         self.enhancer = IntraModalityEnhancer(num_features, num_classes=num_identities) if enhance else None
 
     def forward(self, images: Tensor, modalities: Tensor) -> Outputs:
-        """Return the features, embedding and logits of the shared path, and those of the private branches."""
-        pooled = self.pool(self.backbone(images, modalities))
-        shared = self.head(pooled, modalities)
-        enhanced = None if self.enhancer is None else self.enhancer(pooled, modalities)
-        return Outputs(shared.features, shared.embedding, shared.logits, enhanced)
+        """Return the features, embedding and logits of the shared path, and the scores of the private classifiers."""
+        shared = self.head(self.pool(self.backbone(images, modalities)), modalities)
+        if self.enhancer is None:
+            return Outputs(*shared)
+        private = self.enhancer(shared.embedding, modalities)
+        cross_logits = self.enhancer.cross_logits(private.features, modalities)
+        return Outputs(shared.features, shared.embedding, shared.logits, private.logits, cross_logits)
 
     def compile_shared(self, **options: Any) -> None:
         """Let torch compile everything that is shared, with options of `torch.compile`; the state dict keeps its names.

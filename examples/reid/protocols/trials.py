@@ -18,19 +18,15 @@ class Rule(NamedTuple):
 
     locations: tuple[int, ...]
     """Where camera 1, 2, … hangs; gallery images from the location of the query are removed for it, …"""
-    same_identity: bool = False
-    """… only those that show its identity, if this is set."""
-    level: CMCLevel = "identity"
-    """What the CMC ranks."""
+    same_identity: bool = False  # … only those that show its identity, if this is set
+    level: CMCLevel = "identity"  # what the CMC ranks
 
 
 class Masks(NamedTuple):
     """What the rule says about every query and gallery image, each boolean ``(Q, G)``."""
 
-    match: Tensor
-    """The gallery image shows the identity of the query."""
-    valid: Tensor
-    """The rule keeps the gallery image for the query."""
+    match: Tensor  # the gallery image shows the identity of the query
+    valid: Tensor  # the rule keeps the gallery image for the query
 
 
 class Trials(NamedTuple):
@@ -38,12 +34,9 @@ class Trials(NamedTuple):
 
     queries: tuple[NDArray[np.int64], ...]
     """``(Q,)`` for each trial; one and the same, but for LLCM with the published roles."""
-    galleries: tuple[NDArray[np.int64], ...]
-    """``(G,)`` for each trial; the order decides ties."""
-    identities: NDArray[np.int64]
-    """``(N,)``, of all images."""
-    cameras: NDArray[np.int64]
-    """``(N,)``, of all images, from 1."""
+    galleries: tuple[NDArray[np.int64], ...]  # (G,) for each trial; the order decides ties
+    identities: NDArray[np.int64]  # (N,), of all images
+    cameras: NDArray[np.int64]  # (N,), of all images, from 1
     rule: Rule
 
     @property

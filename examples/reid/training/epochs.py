@@ -12,24 +12,16 @@ __all__ = ["Epoch", "EpochMeans"]
 class Epoch(NamedTuple):
     """One line of a log; the last epoch may be cut short by the number of steps."""
 
-    epoch: int
-    """From 1."""
-    step: int
-    """Steps done at its end."""
-    seconds: float
-    """That its steps took, without evaluations and checkpoints."""
-    learning_rate: float
-    """Mean over its steps, as all that follows."""
-    gradient_norm: float
-    """Before clipping; of steps that ``fp16`` left out there is none."""
-    modality_gap: float
-    """Between the embeddings of a batch, see `modinv.diagnostics.modality_gap`."""
-    images_per_second: float
-    """Of all processes together."""
+    epoch: int  # from 1
+    step: int  # steps done at its end
+    seconds: float  # that its steps took, without evaluations and checkpoints
+    learning_rate: float  # mean over its steps, as all that follows
+    gradient_norm: float  # before clipping; of steps that fp16 left out there is none
+    modality_gap: float  # between the embeddings of a batch, see modinv.diagnostics.modality_gap
+    images_per_second: float  # of all processes together
     peak_memory: float
     """Largest number of megabytes that tensors took on the accelerator of the first process; NaN on the CPU."""
-    terms: Mapping[str, float]
-    """Of the objective, ``total`` first."""
+    terms: Mapping[str, float]  # of the objective, total first
 
 
 class EpochMeans:

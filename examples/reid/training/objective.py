@@ -4,7 +4,7 @@ Where several processes train one model, each computes the whole sum of the rows
 """
 
 from collections import namedtuple
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, distributed, nn
@@ -13,11 +13,12 @@ from torch.nn import functional
 from modinv import WeightedLosses
 from modinv.batches import Batch
 from modinv.distributed import gather_batch
-from modinv.modules import EnhancedFeatures
 from reid.network.model import Outputs
 from reid.training.methods import Method
 
 __all__ = ["Objective"]
+
+_PRIVATE: Final = {"enhanced_identity": "private_logits", "cross_identity": "cross_logits"}
 
 
 class Objective(nn.Module):
@@ -43,7 +44,7 @@ class Objective(nn.Module):
                 for place in places
             }
         )
-        identities = ["identity", "enhanced_identity"] if method.enhance else ["identity"]
+        identities = ["identity", *(_PRIVATE if method.enhance else ())]
         self._terms = namedtuple("ObjectiveTerms", ["total", *identities, *method.terms])  # type: ignore[misc]
 
     def set_progress(self, progress: float) -> None:
@@ -61,21 +62,19 @@ class Objective(nn.Module):
             modalities: ``(N,)``, `modinv.VISIBLE` or `modinv.INFRARED`.
 
         Returns:
-            A NamedTuple of scalars: ``total``, ``identity``, ``enhanced_identity`` for a method with private
-            branches, then each loss of the method by its name, without its weight.
+            A NamedTuple of scalars: ``total``, ``identity``, for a method with private classifiers
+            ``enhanced_identity`` and ``cross_identity``, then each loss of the method by its name, without its weight.
 
         Raises:
-            ValueError: when the method reads the private branches and the network has none.
+            ValueError: when the method reads private classifiers and the network has none.
         """
         outputs, labels, modalities = _of_all_processes(outputs, labels, modalities)
         values: dict[str, Tensor] = {"identity": functional.cross_entropy(_at_least_float32(outputs.logits), labels)}
-        if self.method.enhance:
-            logits = _at_least_float32(_enhanced_logits(outputs))
-            values["enhanced_identity"] = functional.cross_entropy(logits, labels)
+        for name, place in _PRIVATE.items() if self.method.enhance else ():
+            values[name] = functional.cross_entropy(_at_least_float32(_private(outputs, place)), labels)
         total = torch.stack(list(values.values())).sum()
         for place in self.losses:
-            matrix = _matrix(outputs, place)
-            parts = self._weighted(place).terms(matrix, labels, modalities)._asdict()
+            parts = self._weighted(place).terms(getattr(outputs, place), labels, modalities)._asdict()
             total = total + parts.pop("total")
             values |= parts
         return self._terms(total, **values)
@@ -95,34 +94,20 @@ def _of_all_processes(outputs: Outputs, labels: Tensor, modalities: Tensor) -> t
     """Put the rows of all processes together; alone, everything stays as it is."""
     if not distributed.is_available() or not distributed.is_initialized():
         return outputs, labels, modalities
-    enhanced = outputs.enhanced or EnhancedFeatures(outputs.features[:, :0], None)
-    parts = [*outputs[:3], enhanced.features, enhanced.logits]
-    columns = [_at_least_float32(part) for part in parts if part is not None]
+    columns = [_at_least_float32(part) for part in outputs if part is not None]
     # Side by side, so that they travel once.
     rows, labels, modalities = gather_batch(Batch(torch.cat(columns, dim=1), labels, modalities))
-    features, embedding, logits, *others = torch.split(rows, [column.shape[1] for column in columns], dim=1)
-    if outputs.enhanced is None:
-        return Outputs(features, embedding, logits, None), labels, modalities
-    private = EnhancedFeatures(others[0], others[1] if len(others) > 1 else None)
-    return Outputs(features, embedding, logits, private), labels, modalities
+    return Outputs(*torch.split(rows, [column.shape[1] for column in columns], dim=1)), labels, modalities
 
 
 def _at_least_float32(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def _matrix(outputs: Outputs, place: str) -> Tensor:
-    if place != "enhanced":
-        matrix: Tensor = getattr(outputs, place)
-        return matrix
-    assert outputs.enhanced is not None  # `_enhanced_logits` has been asked before
-    return outputs.enhanced.features
-
-
-def _enhanced_logits(outputs: Outputs) -> Tensor:
-    if outputs.enhanced is None or outputs.enhanced.logits is None:
+def _private(outputs: Outputs, place: str) -> Tensor:
+    logits: Tensor | None = getattr(outputs, place)
+    if logits is None:
         raise ValueError(
-            "the method reads the private branches, but the network has none with a classifier: "
-            "build TwoStreamNetwork with enhance=True."
+            "the method reads private classifiers, but the network has none: build TwoStreamNetwork with enhance=True."
         )
-    return outputs.enhanced.logits
+    return logits

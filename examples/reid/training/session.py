@@ -72,12 +72,9 @@ def begin_session(
     if next(model.parameters()).is_cuda:
         torch.cuda.reset_peak_memory_stats()
     network = parallel(model.train(), ranks)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), options.learning_rate, weight_decay=options.weight_decay, fused=True
-    )
-    descent = Descent(model, optimizer, precision=options.precision, clip_norm=options.clip_norm)
+    descent = Descent(model, _optimizer(model, options), precision=options.precision, clip_norm=options.clip_norm)
     means = EpochMeans(lenient=("gradient_norm",) if options.precision == "fp16" else ())
-    parts: dict[str, Stateful] = {"model": model, "optimizer": optimizer, "objective": objective}
+    parts: dict[str, Stateful] = {"model": model, "optimizer": descent.optimizer, "objective": objective}
     parts |= {"descent": descent, "epoch": means, **observer.parts()}
     state = State(parts, torch.Generator().manual_seed(seed))
     sampler = CrossModalityPKSampler(
@@ -107,7 +104,7 @@ def take_step(session: Session, share: Share, step: int) -> None:
     options, descent = session.options, session.descent
     rate = options.learning_rate * learning_rate_share(step, options.steps, options.schedule)
     for group in descent.optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["share"]
     session.objective.set_progress(step / options.steps)
     images, labels, modalities = _batch(session, share)
     with descent.autocast():
@@ -117,6 +114,19 @@ def take_step(session: Session, share: Share, step: int) -> None:
     values = {"learning_rate": torch.tensor(rate, dtype=torch.float64), "gradient_norm": norm}
     values |= {"modality_gap": _gap(outputs, labels, modalities), **terms._asdict()}
     session.means.add(values, images=share.total, seconds=time.perf_counter() - started)
+
+
+def _optimizer(model: nn.Module, options: TrainingOptions) -> torch.optim.Optimizer:
+    """Make an optimizer whose groups know their share of the learning rate."""
+    parts: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for name, parameter in model.named_parameters():
+        parts[name.startswith("backbone.")].append(parameter)
+    groups = [{"params": parts[own], "share": options.backbone_share if own else 1.0} for own in parts if parts[own]]
+    if options.optimizer == "sgd":
+        return torch.optim.SGD(
+            groups, options.learning_rate, momentum=0.9, nesterov=True, weight_decay=options.weight_decay
+        )
+    return torch.optim.AdamW(groups, options.learning_rate, weight_decay=options.weight_decay, fused=True)
 
 
 def _batch(session: Session, share: Share) -> tuple[Tensor, Tensor, Tensor]:

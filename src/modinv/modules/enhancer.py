@@ -1,4 +1,4 @@
-"""The intra-modality enhancing module: an independent residual branch for each modality."""
+"""The intra-modality enhancing module: independent classifiers, and perhaps residual branches, for each modality."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -18,38 +18,44 @@ class EnhancedFeatures(NamedTuple):
     """What the enhancer gives for a batch; row i belongs to row i of the input."""
 
     features: Tensor
-    """The input plus the correction of its modality's branch, in the shape of the input."""
+    """The input, plus the correction of its modality's branch where there is one; in the shape of the input."""
     logits: Tensor | None
     """Scores of the modality's own classifier, (N, num_classes); None without ``num_classes``."""
 
 
 class IntraModalityEnhancer(nn.Module):
-    """Add to each row the correction that its modality's own branch computes.
+    """Classify each row by its modality's own classifier, perhaps after a correction by its modality's own branch.
 
     Our reading of the abstract's intra-modality enhancing module, with "independent branches for each modality". It
-    is meant to enhance "intra-class compactness and inter-class discrepancy within each modality";
-    ``IntraModalityLoss`` is the loss for that. The paper's formulas are not public; only the abstract is.
+    is meant to enhance "intra-class compactness and inter-class discrepancy within each modality". The paper's formulas
+    are not public; only the abstract is.
 
-    The output is ``features + branch(features)``. The default branch is a bottleneck: linear to
-    ``hidden_features``, batch normalisation, ReLU, linear back, batch normalisation. For maps, linear means a 1 x 1
-    convolution. Every layer is private to its modality. The last scale starts at zero, so an untrained branch changes
-    nothing. The optional classifier is private too. It has no bias and starts at N(0, 0.001), where 0.001 is the
-    standard deviation.
+    By default there are classifiers alone, and the features pass as they are. Train the identity loss of ``logits``
+    *and* that of :meth:`cross_logits`, the scores by the classifier of another modality, which gets no gradient there:
+    of the readings that the project tried, this one lifted cross-modal retrieval, on the features after the neck.
+    Private classifiers without it cost retrieval across modalities, and so did a branch. Cross logits are the idea of
+    MPANet (Wu et al., CVPR 2021), whose classifiers read the other modality too.
 
-    The default branch never waits for the device and has static shapes. It multiplies all rows by every modality's
-    weights, with zeros for the rows of others, and selects. This costs ``num_modalities`` times the products. What is
-    not finite in one modality's rows or parameters stays out of the others' values and gradients. Parameters of an
-    absent modality get a zero gradient, not none. A row of a modality that does not exist raises on a CPU in eager
-    mode. Elsewhere it becomes NaN.
+    With ``hidden_features`` or ``branch`` the output is ``features + branch(features)``. The branch of a width is a
+    bottleneck: linear to ``hidden_features``, batch normalisation, ReLU, linear back, batch normalisation. For maps,
+    linear means a 1 x 1 convolution. Every layer is private to its modality. The last scale starts at zero, so an
+    untrained branch changes nothing. The classifier is private too. It has no bias and starts at N(0, 0.001), where
+    0.001 is the standard deviation.
+
+    Nothing but a branch of your own waits for the device or has shapes that depend on the data. All rows meet every
+    modality's weights, with zeros for the rows of others, and each row's own result is selected. This costs
+    ``num_modalities`` times the products. What is not finite in one modality's rows or parameters stays out of the
+    others' values and gradients. Parameters of an absent modality get a zero gradient, not none. A row of a modality
+    that does not exist raises on a CPU in eager mode. Elsewhere it becomes NaN.
 
     Args:
         in_features: Columns D of (N, D), or channels C of (N, C, H, W).
         num_modalities: How many modalities there are, numbered from 0. Default 2.
         num_classes: Number of identities for the private classifiers. Default None: no classifier.
-        hidden_features: Width of the default branch. Default None: a quarter of ``in_features``, the ratio of
-            the bottleneck of ResNet.
+        hidden_features: Width of a bottleneck as the branch; ResNet has a quarter of ``in_features``. Default None:
+            no bottleneck.
         branch: A function that builds the user's own branch, (n, ...) to the same shape, called once for
-            each modality; see ``PerModality`` for what it may hold. Default None: the bottleneck.
+            each modality; see ``PerModality`` for what it may hold. Default None: none.
 
     Raises:
         TypeError: For an option, inputs or modalities of another type.
@@ -77,13 +83,13 @@ class IntraModalityEnhancer(nn.Module):
         self.num_modalities = check_count("num_modalities", num_modalities)
         self.num_classes = None if num_classes is None else check_count("num_classes", num_classes)
         if branch is not None and hidden_features is not None:
-            raise ValueError("hidden_features is the width of the default branch: leave it out with branch")
-        hidden = max(1, self.in_features // 4) if hidden_features is None else hidden_features
-        self.branch: nn.Module = (
-            _Bottleneck(self.in_features, check_count("hidden_features", hidden), self.num_modalities)
-            if branch is None
-            else PerModality(branch, num_modalities=self.num_modalities)
-        )
+            raise ValueError("hidden_features is the width of the bottleneck: leave it out with branch")
+        self.branch: nn.Module | None = None
+        if branch is not None:
+            self.branch = PerModality(branch, num_modalities=self.num_modalities)
+        elif hidden_features is not None:
+            hidden = check_count("hidden_features", hidden_features)
+            self.branch = _Bottleneck(self.in_features, hidden, self.num_modalities)
         self.classifier = (
             None
             if self.num_classes is None
@@ -94,18 +100,47 @@ class IntraModalityEnhancer(nn.Module):
         """Return the enhanced features of (N, D) or (N, C, H, W), in their type, and the logits."""
         check_inputs("features", features, (2, 4), self.in_features)
         check_module_inputs(features, modalities, self.num_modalities)
-        correction = self.branch(features, modalities)
+        enhanced = features if self.branch is None else features + self._correction(self.branch, features, modalities)
+        logits = None if self.classifier is None else self.classifier(_vectors(enhanced), modalities)
+        return EnhancedFeatures(enhanced, logits)
+
+    def cross_logits(self, features: Tensor, modalities: Tensor) -> Tensor:
+        """Return the scores of each row by the classifier of the next modality, which learns nothing from them.
+
+        Of two modalities the next is the other one. Their identity loss draws a row to where the other modality is
+        told apart.
+
+        Args:
+            features: (N, D) or (N, C, H, W), those that :meth:`forward` gave.
+            modalities: (N,) integer.
+
+        Returns:
+            (N, num_classes).
+
+        Raises:
+            ValueError: without ``num_classes``, or as :meth:`forward`.
+        """
+        if self.classifier is None:
+            raise ValueError("cross_logits needs the private classifiers: give num_classes")
+        check_inputs("features", features, (2, 4), self.in_features)
+        check_module_inputs(features, modalities, self.num_modalities)
+        weights = self.classifier.weight.detach().roll(-1, 0)
+        vectors = _vectors(features).to(weights.dtype)
+        return select_rows([functional.linear(vectors, weight) for weight in weights.unbind()], modalities)
+
+    def _correction(self, branch: nn.Module, features: Tensor, modalities: Tensor) -> Tensor:
+        correction: Tensor = branch(features, modalities)
         if correction.shape != features.shape:
             raise ValueError(f"the branch must keep the shape {tuple(features.shape)}, got {tuple(correction.shape)}")
-        enhanced = features + correction.to(features.dtype)
-        if self.classifier is None:
-            return EnhancedFeatures(enhanced, None)
-        vectors = enhanced.flatten(2).mean(2) if enhanced.ndim == 4 else enhanced
-        return EnhancedFeatures(enhanced, self.classifier(vectors, modalities))
+        return correction.to(features.dtype)
 
     def extra_repr(self) -> str:
         """Show the options."""
         return f"{self.in_features}, num_modalities={self.num_modalities}, num_classes={self.num_classes}"
+
+
+def _vectors(features: Tensor) -> Tensor:
+    return features.flatten(2).mean(2) if features.ndim == 4 else features
 
 
 class _Bottleneck(nn.Module):
