@@ -68,7 +68,7 @@ COMPILED: dict[str, nn.Module] = {name: gaussian(name) for name in modinv.diverg
 }
 BATCH = make_batch((12, 9), dimension=24, identities=3, dtype=torch.float32)  # the size changes neither count
 # The other forms of the Gaussian loss, and full covariance with more rows than features, which are other formulas.
-FORMS = [(name, (5, 4)) for name in ALGEBRA if name in GAUSSIANS | ESTIMATED and "full modality" not in name]
+FORMS = [(name, (9, 7)) for name in ALGEBRA if name in GAUSSIANS | ESTIMATED and "full modality" not in name]
 FORMS += [(name, (14, 11)) for name in ALGEBRA if name in GAUSSIANS and "full" in name]
 
 
