@@ -86,7 +86,7 @@ class DiscriminativeCenterLoss(Loss):
 def _floor(statistics: Statistics) -> Tensor:
     """Return the least denominator, (): what is left of a distance between equal points; 1 where all rows are equal."""
     spread = diagonal(statistics.row_gram).detach().sum() / statistics.counts.sum().clamp(min=1)
-    return (4 * (statistics.eps * spread).sqrt()).masked_fill(spread == 0, 1)
+    return torch.where(spread == 0, 1.0, 4 * (statistics.eps * spread).sqrt())
 
 
 def _mean(distances: Tensor, mask: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Prediction consistency: the classifier says the same of an identity in each modality."""
 
+import math
 from typing import Literal, NamedTuple
 
 import torch
@@ -133,7 +134,7 @@ def _of_centers(logits: Tensor, compared: Comparisons, divergence: Divergence) -
     first, second = pairs(centers.log_softmax(-1))  # (P, R, C)
     if divergence == "jeffreys":
         return ((first.exp() - second.exp()) * (first - second)).sum(-1) / 2
-    middle = torch.logaddexp(first, second) - torch.log(first.new_tensor(2.0))
+    middle = torch.logaddexp(first, second) - math.log(2)
     return (first.exp() * (first - middle) + second.exp() * (second - middle)).sum(-1) / 2
 
 
