@@ -16,7 +16,7 @@ __all__ = ["read", "write"]
 
 _WORLDS: Final = ("sysu", "many", "hard")
 _CONTROLS: Final = ("loss 0.5", "classifiers on the neck")
-_CONSISTENCY: Final = "consistency, wasserstein, quarter"
+_CONSISTENCY: Final = "consistency, weight 0.5"
 _ANSWER: Final = ("baseline", "cross", _CONSISTENCY, "cross + consistency")
 
 Runs = Mapping[tuple[str, str, int], Mapping[tuple[int, int], dict[str, Any]]]

@@ -48,10 +48,10 @@ _CLASSIFIERS: Final = Reading("direct")
 _NECK: Final = Reading("neck")
 
 _CONSISTENCY: Final = {
-    "wasserstein, eighth": Reading(divergence="wasserstein", strength=0.25),
-    "wasserstein, quarter": Reading(divergence="wasserstein", strength=0.5),
-    "wasserstein, half": Reading(divergence="wasserstein", strength=1.0),
-    "wasserstein": Reading(divergence="wasserstein"),
+    "weight 0.25": Reading(divergence="wasserstein", strength=0.25),
+    "weight 0.5": Reading(divergence="wasserstein", strength=0.5),
+    "weight 1": Reading(divergence="wasserstein", strength=1.0),
+    "weight 2": Reading(divergence="wasserstein"),
     "diagonal": Reading(divergence="wasserstein", strength=0.5, options={"covariance": "diagonal"}),
     "within": Reading(divergence="wasserstein", strength=0.5, options={"level": "within"}),
     "moments": Reading(divergence="moments", strength=0.5),
