@@ -290,7 +290,7 @@ def test_what_cannot_be_done_gets_a_message_and_exit_code_two(
     arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("empty").mkdir(exist_ok=True)
-    assert reproduce_sysu.main(arguments) == 2
+    assert reproduce_sysu.main([*arguments, "--name", "refused"]) == 2  # a folder that no other test fills
     error = capsys.readouterr().err
     assert error.startswith("reproduce_sysu: ")
     assert sentence in error

@@ -32,8 +32,9 @@ MODULES = {
     "discriminator": Entry(lambda: modules.ModalityDiscriminator(6), 2, False),
     "discriminator, maps": Entry(lambda: modules.ModalityDiscriminator(6), 4, False),
     "pooling": Entry(lambda: modules.GeM(stripes=2, learnable=True), 4, False),
-    "enhancer": Entry(lambda: modules.IntraModalityEnhancer(6, num_classes=3), 2, True),
-    "enhancer, maps": Entry(lambda: modules.IntraModalityEnhancer(6, num_classes=3), 4, True),
+    "enhancer": Entry(lambda: modules.IntraModalityEnhancer(6, num_classes=3, hidden_features=2), 2, True),
+    "enhancer, maps": Entry(lambda: modules.IntraModalityEnhancer(6, num_classes=3, hidden_features=2), 4, True),
+    "enhancer without a branch": Entry(lambda: modules.IntraModalityEnhancer(6, num_classes=3), 2, True),
     "branches": Entry(lambda: modules.PerModality(lambda: nn.Conv2d(6, 4, 1)), 4, True),
     "private normalization": Entry(lambda: modules.PerModalityBatchNorm(6), 4, True),
 }

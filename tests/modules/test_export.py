@@ -27,7 +27,7 @@ class Pool(nn.Module):
 PRIVATE: dict[str, Callable[[], nn.Module]] = {
     "branches": lambda: PerModality(lambda: nn.Conv2d(6, 4, 1)),
     "normalization": lambda: PerModalityBatchNorm(6),
-    "enhancer": lambda: IntraModalityEnhancer(6, num_classes=3),
+    "enhancer": lambda: IntraModalityEnhancer(6, num_classes=3, hidden_features=2),
     "enhancer of own branches": lambda: IntraModalityEnhancer(6, num_classes=3, branch=lambda: nn.Conv2d(6, 6, 1)),
 }
 MODULES = {**PRIVATE, "head": lambda: ModalityInvariantHead(6, 3), "pooling": Pool}
