@@ -1,6 +1,6 @@
 """Of many combinations the quick run takes as few as show each value once; the others are slow."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from itertools import product
 from typing import Any
 
@@ -9,8 +9,11 @@ import pytest
 __all__ = ["combined"]
 
 
-def combined(**axes: Mapping[str, Any] | Iterable[Any]) -> pytest.MarkDecorator:
-    """Parametrise a test by every combination of the axes, as many of them quick as the longest axis has values."""
+def combined(slow: Container[str] = (), **axes: Mapping[str, Any] | Iterable[Any]) -> pytest.MarkDecorator:
+    """Parametrise a test by every combination of the axes, as many of them quick as the longest axis has values.
+
+    What has a name in ``slow`` is never quick.
+    """
     named = [list(_with_names(axis)) for axis in axes.values()]
     sizes = [len(axis) for axis in named]
     # Shifted by one after each round, so that two axes of a common period do not always pair the same values.
@@ -18,7 +21,7 @@ def combined(**axes: Mapping[str, Any] | Iterable[Any]) -> pytest.MarkDecorator:
     cases = []
     for places in product(*map(range, sizes)):
         names, values = zip(*(axis[place] for axis, place in zip(named, places, strict=True)), strict=True)
-        marks = () if places in quick else pytest.mark.slow
+        marks = () if places in quick and not any(name in slow for name in names) else pytest.mark.slow
         cases.append(pytest.param(*values, id="-".join(names), marks=marks))
     return pytest.mark.parametrize(list(axes), cases)
 

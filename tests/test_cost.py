@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import modinv
 import needs
 from batches import make_batch
-from losses.catalogue import ESTIMATED, GAUSSIANS, LOSSES
+from losses.catalogue import ESTIMATED, EVERY_LOSS, GAUSSIANS, LOSSES
 from modinv import Batch
 from modinv.divergences import DivergenceName
 from recording import record
@@ -61,10 +61,10 @@ OTHER_CALLS = {
     "hetero-center divergence": 112,
     "center-guided pair mining": 198,
     "coral within": 96,
-    "maximum mean discrepancy identity unbiased": 146,
+    "maximum mean discrepancy identity unbiased": 143,
     "similarity preservation": 182,
     "sinkhorn identity": 181,
-    "prediction jensen_shannon": 99,
+    "prediction jensen_shannon": 98,
     "info_nce center": 154,
     "weighted losses": 394,
     "weighted regularized triplet": 109,
@@ -76,8 +76,8 @@ OTHER_CALLS = {
     "cross-modality ranked list unscaled": 149,
     "hetero-center cosine": 125,
     "hetero-center contrast": 127,
-    "center cluster": 150,
-    "quadruple-center triplet": 180,
+    "center cluster": 148,
+    "quadruple-center triplet": 178,
     "maximum mean discrepancy": 125,
     "class-aware discrepancy": 146,
     "sinkhorn": 170,
@@ -93,22 +93,22 @@ def test_backend_calls_of_the_other_losses_stay_below_their_bound(name: str) -> 
     assert len(record(LOSSES[name], batch_of()).calls) <= OTHER_CALLS[name]
 
 
-@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize("loss", EVERY_LOSS)
 def test_backend_calls_do_not_depend_on_the_number_of_identities(loss: nn.Module) -> None:
     assert record(loss, batch_of(identities=4)).calls == record(loss, batch_of(identities=64)).calls
 
 
-@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize("loss", EVERY_LOSS)
 def test_backend_calls_do_not_depend_on_the_number_of_rows(loss: nn.Module) -> None:
     assert record(loss, batch_of(counts=(8, 12))).calls == record(loss, batch_of(counts=(64, 48))).calls
 
 
-@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize("loss", EVERY_LOSS)
 def test_no_operation_makes_the_host_wait(loss: nn.Module) -> None:
     assert not record(loss, batch_of()).waits
 
 
-@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize("loss", EVERY_LOSS)
 def test_no_solver_reports_back_on_a_device_that_is_not_the_host(
     loss: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,7 +122,7 @@ def test_no_solver_reports_back_on_a_device_that_is_not_the_host(
 
 
 @needs.kept_fake_tensors
-@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize("loss", EVERY_LOSS)
 def test_loss_runs_on_tensors_without_values(loss: nn.Module) -> None:
     with FakeTensorMode():
         features = torch.empty(64, 256, requires_grad=True)
@@ -132,7 +132,7 @@ def test_loss_runs_on_tensors_without_values(loss: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("counts", [(32, 32), (16, 16, 16)], ids=["two modalities", "three modalities"])
-@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize("loss", EVERY_LOSS)
 def test_no_tensor_is_larger_than_the_features_for_each_modality(loss: nn.Module, counts: tuple[int, ...]) -> None:
     dimension, num_modalities = 600, len(counts)  # D^2 and N^2 D elements are more than three times what is allowed
     allowed = num_modalities * (sum(counts) + num_modalities) * dimension

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 import modinv
 from batches import degenerate_batches, make_batch
-from losses.catalogue import LOSSES
+from losses.catalogue import EVERY_LOSS
 from modinv import Batch
 from modinv.diagnostics import BatchExplanation, TermExplanation, explain_batch
 from modinv.distributed import GlobalBatch
@@ -36,7 +36,7 @@ def far_apart(scale: float = 1.0) -> Batch:
     return Batch(scale * (functional.one_hot(labels, 8) * 50**0.5 + 0.1 * noise), labels, modalities)
 
 
-@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize("loss", EVERY_LOSS)
 def test_terms_are_those_of_the_loss_with_the_gradient_that_it_has(loss: Any) -> None:
     features, labels, modalities = make_batch()
     explained = explain_batch(loss, features, labels, modalities)
@@ -57,7 +57,7 @@ def test_terms_are_those_of_the_loss_with_the_gradient_that_it_has(loss: Any) ->
         assert explained.terms[0].rows == int((lengths > 1e-9 * lengths.max()).sum())
 
 
-@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize("loss", EVERY_LOSS)
 def test_every_degenerate_batch_is_explained(loss: Any) -> None:
     for batch in DEGENERATE.values():
         explained = explain_batch(loss, *batch)

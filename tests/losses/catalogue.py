@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 from typing_extensions import override
@@ -177,4 +178,9 @@ ALGEBRA = [
     "moments full modality debiased",
     *METRIC,
     "weighted losses",
+]
+# Of the Gaussian loss, whose forms are a product, one for each piece of algebra is quick.
+SLOW = [name for name in GAUSSIANS if name not in ALGEBRA]
+EVERY_LOSS = [
+    pytest.param(loss, id=name, marks=pytest.mark.slow if name in SLOW else ()) for name, loss in LOSSES.items()
 ]

@@ -13,12 +13,10 @@ from batches import degenerate_batches, make_batch
 from modinv import Batch
 from quick import combined
 
-from .catalogue import ALGEBRA, ANGULAR, GAUSSIANS, LOSSES, PARTLY_CONSTANT
+from .catalogue import ALGEBRA, ANGULAR, EVERY_LOSS, GAUSSIANS, LOSSES, PARTLY_CONSTANT, SLOW
 
-every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
-every_loss_of_differences = pytest.mark.parametrize(
-    "loss", [pytest.param(loss, id=name) for name, loss in LOSSES.items() if name not in ANGULAR]
-)
+every_loss = pytest.mark.parametrize("loss", EVERY_LOSS)
+every_loss_of_differences = pytest.mark.parametrize("loss", [given for given in EVERY_LOSS if given.id not in ANGULAR])
 RAGGED: dict[str, dict[str, Any]] = {
     "more rows than features": {"counts": (8, 9), "dimension": 5, "identities": 2},
     "fewer": {"counts": (5, 6), "dimension": 12, "identities": 2},
@@ -37,7 +35,7 @@ def value_and_gradient(loss: Callable[..., Tensor], batch: Batch) -> tuple[Tenso
     return value.detach(), gradient
 
 
-@combined(loss=LOSSES, shape=RAGGED)
+@combined(SLOW, loss=LOSSES, shape=RAGGED)
 def test_loss_ignores_row_order(loss: nn.Module, shape: dict[str, Any]) -> None:
     batch = make_batch(**shape)
     order = torch.randperm(len(batch.labels), generator=torch.Generator().manual_seed(1))
@@ -84,7 +82,7 @@ def test_loss_keeps_its_digits_under_a_common_offset_in_float32(loss: nn.Module)
     )
 
 
-@combined(loss={name: loss for name, loss in LOSSES.items() if name not in PARTLY_CONSTANT}, shape=RAGGED)
+@combined(SLOW, loss={name: loss for name, loss in LOSSES.items() if name not in PARTLY_CONSTANT}, shape=RAGGED)
 def test_gradient_agrees_with_finite_differences(loss: nn.Module, shape: dict[str, Any]) -> None:
     features, labels, modalities = make_batch(**shape)
     assert torch.autograd.gradcheck(
@@ -125,7 +123,7 @@ def test_loss_is_zero_and_attached_where_nothing_can_be_compared(loss: nn.Module
     assert not gradient.any()
 
 
-@combined(loss=LOSSES, dtype=[torch.bfloat16, torch.float16])
+@combined(SLOW, loss=LOSSES, dtype=[torch.bfloat16, torch.float16])
 def test_half_precision_features_lose_no_digit_beyond_their_own(loss: nn.Module, dtype: torch.dtype) -> None:
     batch = make_batch(dtype=dtype)
     value, gradient = value_and_gradient(loss, batch)
@@ -149,7 +147,7 @@ def test_autocast_changes_nothing(loss: nn.Module) -> None:
     assert torch.equal(gradient, expected_gradient)
 
 
-@combined(loss=LOSSES, bad=[float("nan"), float("inf"), float("-inf")], counts=[(9, 7), (40, 30), (1, 0)])
+@combined(SLOW, loss=LOSSES, bad=[float("nan"), float("inf"), float("-inf")], counts=[(9, 7), (40, 30), (1, 0)])
 def test_non_finite_feature_gives_a_non_finite_value_and_gradient(
     loss: nn.Module, bad: float, counts: tuple[int, ...]
 ) -> None:
@@ -165,7 +163,7 @@ OVERFLOWING = [(torch.float32, 1e12), (torch.float32, 1e20), (torch.float32, 1e3
 OVERFLOWING += [(torch.float64, 1e160), (torch.float64, 1e300), (torch.bfloat16, 1e12), (torch.bfloat16, 1e37)]
 
 
-@combined(loss=LOSSES, counts=[(9, 7), (20, 17)])
+@combined(SLOW, loss=LOSSES, counts=[(9, 7), (20, 17)])
 def test_value_that_overflows_has_a_gradient_that_does_too(loss: nn.Module, counts: tuple[int, int]) -> None:
     features, labels, modalities = make_batch(counts, dimension=12)
     for dtype, scale in OVERFLOWING:
@@ -227,7 +225,7 @@ def test_loss_gives_gradients_through_torch_func(loss: nn.Module) -> None:
     torch.testing.assert_close(gradient, expected, rtol=1e-12, atol=1e-14)
 
 
-@combined(loss=LOSSES, dimension=[6, 24])
+@combined(SLOW, loss=LOSSES, dimension=[6, 24])
 def test_loss_is_mapped_by_vmap_rightly_or_refused_in_one_sentence(loss: nn.Module, dimension: int) -> None:
     features, labels, modalities = make_batch(dimension=dimension)
     parts = torch.stack([features, features.flip(1) + 1])

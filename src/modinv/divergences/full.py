@@ -121,7 +121,7 @@ class GramGaussians(DenseGaussians):
     def squared_rows(self) -> Tensor:
         """|z|^2 of each row, (N,)."""
         if self._squares is None:
-            self._squares = (self._products * self._identity()).sum(-1)  # no view: see modinv.statistics.diagonal
+            self._squares = (self._products * self._identity()).sum(-1)  # no view: see modinv.distances.diagonal
         return self._squares
 
     @lazy

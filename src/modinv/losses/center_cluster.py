@@ -34,7 +34,7 @@ def center_cluster(statistics: Statistics, *, margin: float, pull_margin: float 
     A row that is its own center has distance 0 and gradient 0, and counts in the mean. Every identity counts once in
     the push, however many rows it has. Modalities are not read: a modality with few rows has little say in a center.
 
-    Cost: the shared Gram matrix and two N x N x N products. In float32 a distance below about 3e-4 of the features'
+    Cost: the shared Gram matrix and N x N terms. In float32 a distance below about 3e-4 of the features'
     norm is noise.
 
     Args:
@@ -59,7 +59,7 @@ push=tensor(0.5000, dtype=torch.float64))
     own = diagonal(to_centers.of_identities)  # (N,)
     pull = torch.relu(own - pull_margin).sum() / max(len(own), 1)
     between = safe_sqrt(squared_distances(to_centers.identities.means(to_centers.identity_products)))  # (N, N)
-    sizes = statistics.same_identity.sum(1).to(statistics.dtype)  # (N,)
+    sizes = to_centers.identities.sizes  # (N,)
     weights = others / sizes.outer(sizes)  # the rows of two identities share one vote
     push = (weights * torch.relu(margin - between)).sum() / weights.sum().clamp(min=1)
     return CenterClusterTerms(pull + push + statistics.zero, pull, push)

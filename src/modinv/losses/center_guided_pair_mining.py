@@ -39,7 +39,7 @@ def center_guided_pair_mining(
     ``pairing + (expanded_rivals + base_rivals) / 2``. Every center counts once, however many rows it has.
 
     Cost: on the CPU in eager mode one pass over the features, and a Gram matrix of the centers. Elsewhere the shared
-    Gram matrix and two N x N x N products. In float32 a distance below about 3e-4 of the centers' norm is noise.
+    Gram matrix and N x N terms. In float32 a distance below about 3e-4 of the centers' norm is noise.
 
     Args:
         statistics: of the batch.

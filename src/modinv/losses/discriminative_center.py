@@ -38,7 +38,7 @@ def discriminative_center(statistics: Statistics) -> DiscriminativeCenterTerms:
     Where the nearer rows coincide with the centers up to rounding, the ratio has no limit. The denominator is at least
     4 sqrt(eps) of the root mean square distance of the rows to the mean of the batch: 1.4e-3 of it for float32.
 
-    Cost: the shared Gram matrix, an N x N x N product that other losses share, and N x N terms.
+    Cost: the shared Gram matrix and N x N terms.
 
     Args:
         statistics: of the batch.

@@ -37,7 +37,7 @@ def hetero_center(
     Every center counts once, however many rows it has.
 
     Cost: on the CPU in eager mode one pass over the features, and a Gram matrix of the centers. Elsewhere the shared
-    Gram matrix and two N x N x N products; ``"cosine"`` makes a Gram matrix of its own. In float32 a distance below
+    Gram matrix and N x N terms; ``"cosine"`` makes a Gram matrix of its own. In float32 a distance below
     about 3e-4 of the centers' norm is noise. The squared distance grows with the square of the features' scale, and
     so does the weight that the loss has in a sum.
 

@@ -17,6 +17,7 @@ __all__ = [
     "contrast",
     "hetero_center_contrast",
     "pull_to_partners",
+    "push_from_rivals",
 ]
 
 
@@ -38,7 +39,7 @@ def hetero_center_contrast(statistics: Statistics, *, margin: float) -> HeteroCe
 
     A row whose identity is in one modality only has no pull. Every row and every center counts once.
 
-    Cost: the shared Gram matrix and one N x N x N product. In float32 a distance below about 3e-4 of the features'
+    Cost: the shared Gram matrix and N x N terms. In float32 a distance below about 3e-4 of the features'
     norm is noise.
 
     Args:
@@ -87,8 +88,7 @@ class HeteroCenterContrastLoss(Loss):
 
 def contrast(statistics: Statistics, distances: Tensor, margin: float) -> tuple[Tensor, Tensor]:
     """Return pull and push from the distances of all rows to the centers of the cells of all rows, (N, N)."""
-    rivals = ~statistics.same_identity / statistics.cell_sizes  # (N, N): the rows of a cell share one vote
-    push = (rivals * torch.relu(margin - distances)).sum() / rivals.sum().clamp(min=1)
+    push = push_from_rivals(statistics, distances, statistics.cell_sizes, margin)
     return pull_to_partners(statistics, distances), push
 
 
@@ -98,3 +98,9 @@ def pull_to_partners(statistics: Statistics, distances: Tensor) -> Tensor:
     votes = partners / statistics.cell_sizes  # the rows of a cell share one vote
     weights = votes / votes.sum(1, keepdim=True).clamp(min=1)  # a row with several partners shares its own
     return (weights * distances).sum() / partners.any(1).sum().clamp(min=1)
+
+
+def push_from_rivals(statistics: Statistics, distances: Tensor, sizes: Tensor, margin: float) -> Tensor:
+    """Return what rows lack to the margin from centers of other identities; ``sizes``: rows in the center of each."""
+    rivals = ~statistics.same_identity / sizes  # (N, N): the rows of a center share one vote
+    return (rivals * torch.relu(margin - distances)).sum() / rivals.sum().clamp(min=1)

@@ -41,7 +41,7 @@ def intra_modality(statistics: Statistics, *, margin: float) -> IntraModalityTer
     that way, and no gradient shrinks or blows up the features as a whole. The compactness is the share of the
     modality's variance that lies within identities, Fisher's criterion.
 
-    Cost: the shared Gram matrix and four N x N x N products.
+    Cost: the shared Gram matrix and N x N terms.
 
     Args:
         statistics: of the batch.

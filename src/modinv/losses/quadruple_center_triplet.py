@@ -2,13 +2,12 @@
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 from typing_extensions import override
 
 from modinv._checks import check_number
 from modinv.centers import RowsToCenters
-from modinv.losses.hetero_center_contrast import pull_to_partners
+from modinv.losses.hetero_center_contrast import pull_to_partners, push_from_rivals
 from modinv.losses.loss import Loss
 from modinv.statistics import Statistics
 
@@ -35,7 +34,7 @@ def quadruple_center_triplet(statistics: Statistics, *, margin: float) -> Quadru
     A row whose identity is in one modality only has no pull. Every row and every center counts once. Any number of
     modalities: four streams are four centers for each identity.
 
-    Cost: the shared Gram matrix and two N x N x N products. In float32 a distance below about 3e-4 of the features'
+    Cost: the shared Gram matrix and N x N terms. In float32 a distance below about 3e-4 of the features'
     norm is noise.
 
     Args:
@@ -54,11 +53,9 @@ def quadruple_center_triplet(statistics: Statistics, *, margin: float) -> Quadru
     Reference: Hua, Cheng, Lu, Tu, Wang and Wang, "MSCMNet: multi-scale semantic correlation mining for
     visible-infrared person re-identification", 2023, as its code has it for two modalities of two streams each.
     """
-    pull = pull_to_partners(statistics, statistics.kept(RowsToCenters).of_cells)
-    sizes = statistics.same_identity.sum(1)  # (N,)
-    rivals = ~statistics.same_identity / sizes.to(statistics.dtype)  # (N, N): the rows of an identity share one vote
-    lack = torch.relu(margin - statistics.kept(RowsToCenters).of_identities)
-    push = (rivals * lack).sum() / rivals.sum().clamp(min=1)
+    to_centers = statistics.kept(RowsToCenters)
+    pull = pull_to_partners(statistics, to_centers.of_cells)
+    push = push_from_rivals(statistics, to_centers.of_identities, to_centers.identities.sizes, margin)
     return QuadrupleCenterTripletTerms((pull + push) / 2 + statistics.zero, pull, push)
 
 
