@@ -27,7 +27,7 @@ TARGETS: dict[str, dict[tuple[int, int], float]] = {
 _REASON = (
     "where P is small there are few loops to save, and our fixed price is that of any order and any counts. An eager "
     "loss of centers reads the labels where that is free and makes each center once; a compiled one, and center "
-    "cluster always, makes them for all N rows, in products of N x N x N."
+    "cluster always, makes them for all N rows."
 )
 
 
