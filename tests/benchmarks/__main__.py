@@ -1,4 +1,8 @@
-"""Measure, and write docs/performance.md and its tables: ``cd tests && python -m benchmarks [SECTION ...]``."""
+"""Measure, and write what the docs say of it: ``cd tests && python -m benchmarks [SECTION ...]``.
+
+Written are docs/performance.md, its tables, and the measured costs on each page of docs/losses. With the word ``pages``
+in the place of sections nothing is measured, and the pages are written from what is kept.
+"""
 
 import argparse
 import sys
@@ -6,7 +10,7 @@ import time
 import warnings
 from pathlib import Path
 
-from benchmarks import calls, dumps, floor, growth, memory, published, ratios, routes, sharing
+from benchmarks import calls, costs, dumps, floor, growth, memory, published, ratios, routes, sharing
 from benchmarks.page import Section, chapter
 from benchmarks.store import Measured, load, save
 from benchmarks.summary import summary
@@ -19,6 +23,7 @@ SECTIONS: dict[str, Section] = {
     "ratios": ratios.SECTION,
     "published": published.SECTION,
     "floor": floor.SECTION,
+    "costs": costs.SECTION,
     "sharing": sharing.SECTION,
     "growth": growth.SECTION,
     "routes": routes.SECTION,
@@ -29,18 +34,20 @@ SECTIONS: dict[str, Section] = {
 
 
 def main() -> None:
-    """Measure the sections that are named, or all, and write both pages from what is kept."""
+    """Measure the sections that are named, or all, and write the pages from what is kept."""
     arguments = _arguments()
     # POT looks for every backend that it knows, and some warn when they are looked for.
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     for name in arguments.sections:
         start = time.perf_counter()
-        save(name, SECTIONS[name].measure(QUICK if arguments.quick else FULL), arguments.results)
+        save(name, SECTIONS[name].measure(QUICK if arguments.quick else FULL), arguments.results, quick=arguments.quick)
         sys.stdout.write(f"{name}: {time.perf_counter() - start:.0f} s\n")
     measured = {name: load(name, section.record, arguments.results) for name, section in SECTIONS.items()}
     folder: Path = arguments.output
     (folder / "performance.md").write_text(summary(SECTIONS, measured, _COMMAND) + "\n", encoding="utf-8")
     (folder / "performance_tables.md").write_text(_tables(measured) + "\n", encoding="utf-8")
+    for page in sorted((folder / "losses").glob("*.md")):
+        page.write_text(costs.rewritten(page, *measured["costs"]), encoding="utf-8")
 
 
 def _tables(measured: dict[str, Measured]) -> str:
@@ -68,11 +75,14 @@ def _chapters(measured: dict[str, Measured]) -> list[str]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     here = Path(__file__).parent
-    parser.add_argument("sections", nargs="*", default=[*SECTIONS], help=f"of {', '.join(SECTIONS)}; default: all")
-    parser.add_argument("--output", type=Path, default=here.parents[1] / "docs", help="folder of the two pages")
+    named = f"of {', '.join(SECTIONS)}; default: all; or pages, for none"
+    parser.add_argument("sections", nargs="*", default=[*SECTIONS], help=named)
+    parser.add_argument("--output", type=Path, default=here.parents[1] / "docs", help="folder of the pages")
     parser.add_argument("--results", type=Path, default=here / "results", help="folder of what was measured")
     parser.add_argument("--quick", action="store_true", help="few rounds: to try the code, not to quote")
     arguments = parser.parse_args()
+    if arguments.sections == ["pages"]:
+        arguments.sections = []
     if unknown := set(arguments.sections) - set(SECTIONS):
         parser.error(f"sections must be of {', '.join(SECTIONS)}, got {', '.join(sorted(unknown))}")
     return arguments

@@ -60,16 +60,16 @@ def _head(draws: int) -> str:
     ]
     text = f"""
         A batch of few rows does not report the divergence of its distributions. Here rows are drawn from Gaussians
-        whose true divergence is known in float64: n rows of each of two modalities, compared at level `"modality"`. An
-        entry of a table is bias ± standard deviation of the value that the loss reports, which is divided by D. The
-        bias itself is known to {draws**-0.5:.0%} of that deviation. The *limit* is the value for infinitely many rows:
-        a shrinkage of 0.1 and a diagonal covariance change what is measured. `debiased` takes nothing off the
-        covariance part of `"wasserstein"`. A *memory* is a `CrossBatchMemory` with that many earlier rows from the same
-        Gaussians, of both modalities together; where the divergence inverts, with shrinkage `"oas"`. *Drifting*: with
-        each batch the modalities come closer by {DRIFT:.0%} of a standard deviation in every feature, so old rows
-        report an old distance. Level `"identity"` with n rows of each identity and modality has the same bias. Its
-        standard deviation shrinks with the root of the number of identities. A memory helps there only as far as it
-        holds the identities of a batch.
+        whose true divergence is known in float64. There are n rows of each of two modalities, compared at level
+        `"modality"`. An entry of a table is bias ± standard deviation of the value that the loss reports, which is
+        divided by D. The bias itself is known to {draws**-0.5:.0%} of that deviation. The *limit* is the value for
+        infinitely many rows. A shrinkage of 0.1 and a diagonal covariance change what is measured. `debiased` takes
+        nothing off the covariance part of `"wasserstein"`. A *memory* is a `CrossBatchMemory` with that many earlier
+        rows from the same Gaussians, of both modalities together. Where the divergence inverts, its shrinkage is
+        `"oas"`. *Drifting*: with each batch the modalities come closer by {DRIFT:.0%} of a standard deviation in every
+        feature. Old rows then report an old distance. Level `"identity"` with n rows of each identity and modality has
+        the same bias. Its standard deviation shrinks with the root of the number of identities. There a memory helps
+        only as far as it holds the identities of a batch.
     """
     return chapter("Small batches", text, table(("", "drawn with"), rows), level=1)
 
@@ -80,11 +80,11 @@ def _advice(estimates: list[Estimate]) -> str:
     rows = [(name, *(number(one.error / one.truth) if one else "–" for one in found)) for name, found in names.items()]
     age = MEMORIES[-1] // (2 * ROWS[0])
     text = f"""
-        Where the features move little between batches, wrap the loss in a `CrossBatchMemory` of as many rows as they
-        leave valid. Without a memory, take shrinkage `"oas"` with full covariances. Take `"moments"` with `debiased`
-        where the average over many batches is to be right, and not each one. The table has the root mean square error
-        in units of the true value, for two different Gaussians and n = {ROWS[0]}. There the oldest of {MEMORIES[-1]}
-        rows is {age} batches old. The last line is what the drift makes of that.
+        Where the features move little between batches, wrap the loss in a `CrossBatchMemory`. Give it as many rows as
+        the features leave valid. Without a memory, take shrinkage `"oas"` with full covariances. Take `"moments"` with
+        `debiased` where the average over many batches is to be right, and not each one. The table has the root mean
+        square error in units of the true value, for two different Gaussians and n = {ROWS[0]}. There the oldest of
+        {MEMORIES[-1]} rows is {age} batches old. The last line is what the drift makes of that.
     """
     return chapter("Advice", text, table(("error / truth", *(f"`{divergence}`" for divergence in DRAWN)), rows))
 

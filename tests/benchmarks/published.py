@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 import modinv
+from benchmarks.inputs import in_streams
 from benchmarks.loops import LOOPS, Shape
 from benchmarks.page import Goal, Section, chapter, explained, milliseconds, number, table, verdict
 from benchmarks.timing import Effort, best_times, compiled, forward_backward, threads
-from modinv import Batch
 
 __all__ = ["SECTION", "Published"]
 
@@ -68,24 +68,13 @@ def measure(effort: Effort) -> list[Published]:
 
 
 def _measure_one(effort: Effort, name: str, loss: nn.Module, shape: Shape, dimension: int) -> Published:
-    batch = _batch(shape, dimension, streams=4 if name == "center-guided pair mining" else 2)
+    batch = in_streams(*shape, dimension, streams=4 if name == "center-guided pair mining" else 2)
     ours = forward_backward(loss, batch)
     theirs = forward_backward(lambda features, labels, _: LOOPS[name](features, labels, shape), batch)
     times = best_times({"eager": ours, "compiled": compiled(loss, batch), "theirs": theirs}, effort)
     pairs = zip(theirs(), ours(), strict=True)
     errors = (float((their - our).norm() / our.norm()) for their, our in pairs)
     return Published(name, *shape, dimension, *(found.seconds for found in times.values()), *errors)
-
-
-def _batch(shape: Shape, dimension: int, *, streams: int) -> Batch:
-    """Draw a batch in the layout of published code: one stream after another, the identities in the same order."""
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(shape.identities).repeat_interleave(shape.images).repeat(streams)
-    modalities = torch.arange(streams).repeat_interleave(shape.identities * shape.images)
-    centers = torch.randn(shape.identities, dimension, generator=generator)
-    step = torch.randn(streams, dimension, generator=generator)
-    features = centers[labels] + torch.randn(len(labels), dimension, generator=generator) + step[modalities]
-    return Batch(features, labels, modalities)
 
 
 def _target(result: Published) -> float:

@@ -22,10 +22,11 @@ class Measured(NamedTuple):
     origin: dict[str, str]
 
 
-def save(name: str, records: list[Any], folder: Path) -> None:
-    """Keep the records of a section."""
+def save(name: str, records: list[Any], folder: Path, *, quick: bool = False) -> None:
+    """Keep the records of a section, with a remark where they are of a quick run."""
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"origin": _origin(), "records": [record._asdict() for record in records]}
+    origin = _origin() | ({"effort": "A quick run: not to quote"} if quick else {})
+    content = {"origin": origin, "records": [record._asdict() for record in records]}
     (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
