@@ -29,17 +29,17 @@ def modality_accuracy(
     """Measure how often a classifier, learned from all other rows, tells the modality of a row.
 
     ``"nearest_mean"`` takes the Euclidean distance to the mean of each modality. It sees a gap between the means where
-    it is large beside the spread. ``"linear"`` is linear discriminant analysis: it takes the distance
+    it is large beside the spread. ``"linear"`` is linear discriminant analysis. It takes the distance
 
         (x - mu_m)^T (S + lambda I)^-1 (x - mu_m),   S = sum_i z_i z_i^T,   z_i = x_i - mu_m(i),
 
-    so it also finds a small gap in a direction of little spread, and is the linear probe of the field in closed form.
-    lambda is 0.1 of the mean |z_i|^2.
+    So it also finds a small gap in a direction of little spread. It is the linear probe of the field in closed form.
+    The lambda is 0.1 of the mean |z_i|^2.
 
-    Each row is left out of its own modality's mean, and of S. That is exact and needs no folds: the distance to the own
-    mean is |z_i| n_m / (n_m - 1), and one rank of S is taken off by the formula of Sherman and Morrison. Modalities
-    count alike, whatever their sizes. A tie counts as a guess. Features that do not show their modality give 1 / M, or
-    a little less where a row has a close copy in the other modality.
+    Each row is left out of its own modality's mean, and of S. That is exact and needs no folds. The distance to the own
+    mean is |z_i| n_m / (n_m - 1). The formula of Sherman and Morrison takes one rank of S off. Modalities count alike,
+    whatever their sizes. A tie counts as a guess. Features that do not show their modality give 1 / M. A close copy of
+    a row in the other modality makes it a little less.
 
     Costs O(N D M), and O(N D min(N, D)) more for ``"linear"``. Does not wait for the device.
 

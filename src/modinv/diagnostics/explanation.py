@@ -60,8 +60,8 @@ def explain_batch(
     ``margin`` attributes. So losses from elsewhere are explained too.
 
     Nothing changes: the loss is called in evaluation mode, and is in its own mode afterwards. A memory is read and
-    gets no rows. The scale is tried by a second call with features a thousand times smaller: a loss that does not
-    notice has its margin in units of its own.
+    gets no rows. A second call tries the scale, with features a thousand times smaller. A loss that does not notice has
+    its margin in units of its own.
 
     Costs two calls of the loss and a gradient for each term, and waits for the device.
 

@@ -19,9 +19,9 @@ def effective_rank(features: Tensor, modalities: Tensor, *, num_modalities: int 
 
         effective rank = exp(-sum_k p_k log p_k),   p_k = s_k / sum_l s_l
 
-    It is between 1 and min(n - 1, D): 1 where all rows lie on a line, D where they spread alike in all directions.
-    A modality that collapses, or that a loss has flattened, shows here before retrieval suffers. The number of rows
-    bounds it, so compare modalities at equal numbers of rows.
+    It is between 1 and min(n - 1, D). It is 1 where all rows lie on a line, and D where they spread alike in all
+    directions. A modality that collapses, or that a loss has flattened, shows here before retrieval suffers. The number
+    of rows bounds it, so compare modalities at equal numbers of rows.
 
     Costs O(M N D min(N, D)), and waits for the device. A singular value below 1e-6 of the largest one counts as 0.
 

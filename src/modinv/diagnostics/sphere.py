@@ -13,10 +13,10 @@ __all__ = ["uniformity"]
 def uniformity(features: Tensor) -> Tensor:
     """Measure how evenly the rows cover the unit sphere; the lower, the more evenly.
 
-    The logarithm of the mean of exp(-2 |u_i - u_j|^2) over all pairs of rows, with u = x / |x|: 0 where all rows point
-    in one direction, about -4 where many rows cover a sphere of many dimensions evenly. A gap between two modalities
-    makes it look better than each of them is. Give it the rows of one modality to see that one. See `alignment` for its
-    counterpart: features that coincide are well aligned, and useless.
+    The logarithm of the mean of exp(-2 |u_i - u_j|^2) over all pairs of rows, with u = x / |x|. It is 0 where all rows
+    point in one direction. It is about -4 where many rows cover a sphere of many dimensions evenly. A gap between two
+    modalities makes it look better than each of them is. Give it the rows of one modality to see that one. See
+    `alignment` for its counterpart: features that coincide are well aligned, and useless.
 
     Costs O(N^2 D) in time. Memory is a float64 copy of the features and a constant. Waits for the device.
 

@@ -5,7 +5,7 @@ class                      what it does
 =========================  =============================================================================
 `PerModality`              an independent branch per modality, of the user's own modules
 `PerModalityBatchNorm`     batch normalisation with private statistics and parameters
-`IntraModalityEnhancer`    the paper's intra-modality enhancing module: a private residual branch
+`IntraModalityEnhancer`    the paper's intra-modality enhancing module: private classifiers
 `ModalityInvariantHead`    the paper's modality-invariant module: shared embedding, BNNeck, classifier
 `BNNeck`                   batch normalisation without a learned shift
 `GeM`                      generalised-mean pooling, of the whole map or of stripes

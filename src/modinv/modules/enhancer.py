@@ -31,10 +31,10 @@ class IntraModalityEnhancer(nn.Module):
     are not public; only the abstract is.
 
     By default there are classifiers alone, and the features pass as they are. Train the identity loss of ``logits``
-    *and* that of :meth:`cross_logits`, the scores by the classifier of another modality, which gets no gradient there:
-    of the readings that the project tried, this one lifted cross-modal retrieval, on the features after the neck.
-    Private classifiers without it cost retrieval across modalities, and so did a branch. Cross logits are the idea of
-    MPANet (Wu et al., CVPR 2021), whose classifiers read the other modality too.
+    *and* that of :meth:`cross_logits`. These are the scores by the classifier of another modality, which gets no
+    gradient there. Of the readings that the project tried, this one lifted cross-modal retrieval, on the features after
+    the neck. Private classifiers without it cost retrieval across modalities, and so did a branch. Cross logits are the
+    idea of MPANet (Wu et al., CVPR 2021), whose classifiers read the other modality too.
 
     With ``hidden_features`` or ``branch`` the output is ``features + branch(features)``. The branch of a width is a
     bottleneck: linear to ``hidden_features``, batch normalisation, ReLU, linear back, batch normalisation. For maps,
@@ -54,8 +54,8 @@ class IntraModalityEnhancer(nn.Module):
         num_classes: Number of identities for the private classifiers. Default None: no classifier.
         hidden_features: Width of a bottleneck as the branch; ResNet has a quarter of ``in_features``. Default None:
             no bottleneck.
-        branch: A function that builds the user's own branch, (n, ...) to the same shape, called once for
-            each modality; see ``PerModality`` for what it may hold. Default None: none.
+        branch: A function that builds the user's own branch, (n, ...) to the same shape. It is called once for each
+            modality. See ``PerModality`` for what it may hold. Default None: none.
 
     Raises:
         TypeError: For an option, inputs or modalities of another type.

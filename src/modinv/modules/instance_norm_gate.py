@@ -15,7 +15,7 @@ class InstanceNormGate(nn.Module):
     ``m x + (1 - m) (x - mean(x)) / sqrt(var(x) + eps)``, with mean and variance over the positions of the channel.
     MPANet calls it the modality alleviation module and puts it behind the last two stages of ResNet-50.
 
-    Each row is on its own, in training too, so there is nothing to synchronise between processes, and what is not
+    Each row is on its own, in training too. So there is nothing to synchronise between processes, and what is not
     finite stays in its row. A map of one position has no variance: its normalisation is 0, where PyTorch's layer raises
     in training. Vectors are refused for that reason. Mean and variance are computed in float32 at least. Untrained,
     the gate is about a half: this module does not start as the identity.

@@ -13,7 +13,7 @@ class BNNeck(nn.BatchNorm1d):
     """Normalise each feature over the rows, with a learned scale and a shift that stays at zero.
 
     Metric losses use the features before the neck. The identity loss and retrieval use those after it. It is a
-    ``BatchNorm1d`` whose ``bias`` does not learn, so it loads the necks of the field and
+    ``BatchNorm1d`` whose ``bias`` does not learn, so it loads the necks of the field.
     ``SyncBatchNorm.convert_sync_batchnorm`` converts it, with the shift still fixed.
 
     One row in training has no variance. PyTorch's layer raises then. This one uses the running statistics and leaves

@@ -15,19 +15,19 @@ Similarity = Literal["dot_product", "embedded_gaussian"]
 class NonLocal(nn.Module):
     """Add to each position of (N, C, H, W) what the whole map says about it.
 
-    With theta, phi and g three 1 x 1 convolutions from C to H' channels, and W one back with a batch normalisation,
-    position i becomes ``x_i + W(sum_j w_ij g_j)``, over all P positions j of the same map. The weights are
+    Let theta, phi and g be three 1 x 1 convolutions from C to H' channels, and W one back with a batch normalisation.
+    Position i becomes ``x_i + W(sum_j w_ij g_j)``, over all P positions j of the same map. The weights are
 
     * ``"dot_product"``: ``w_ij = theta_i . phi_j / P``, which is what the field's code does;
     * ``"embedded_gaussian"``: the softmax over j of ``theta_i . phi_j``, which sums to one.
 
     The scale of the batch normalisation starts at zero, so an untrained block changes nothing.
 
-    The code of AGW reduces to one channel whatever C is, since it divides the ratio by itself; the paper and this
-    block reduce to C/2. ``hidden_features=1`` is what was published.
+    The code of AGW divides the ratio by itself, so it reduces to one channel whatever C is. The paper and this block
+    reduce to C/2. ``hidden_features=1`` is what was published.
 
     The dot product costs 4 P H' min(P, H') products per map, the softmax 4 P^2 H'. Training needs two values per
-    channel or more, like any ``BatchNorm2d``, and mixes all rows in it: one row that is not finite spoils the batch.
+    channel or more, like any ``BatchNorm2d``, and mixes all rows. So one row that is not finite spoils the batch.
     In evaluation a row is on its own. ``SyncBatchNorm.convert_sync_batchnorm`` converts that layer.
 
     Args:

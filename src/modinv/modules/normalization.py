@@ -134,8 +134,8 @@ class PerModalityBatchNorm(nn.Module):
 def _sum_per_modality(values: Tensor, member: Tensor) -> Tensor:
     """Sum rows and positions of (N, C, ...) over each modality, (M, C).
 
-    A masked sum, not a product with a one-hot matrix: autocast and TF32 would round the product, and a row that
-    is not finite would spoil all modalities.
+    A masked sum, not a product with a one-hot matrix. Autocast and TF32 would round the product, and a row that is
+    not finite would spoil all modalities.
     """
     rows = values.flatten(2).sum(2) if values.ndim > 2 else values  # (N, C)
     return torch.where(member[:, :, None], rows[:, None], 0.0).sum(0)

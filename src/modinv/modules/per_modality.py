@@ -38,8 +38,8 @@ class PerModality(nn.Module):
 
     Raises:
         TypeError: If ``branches`` is a single module, or what it holds or builds is not a module.
-        ValueError: If there is not one branch for each modality, if two branches share a parameter or a
-            buffer, or, on a call, if the branches disagree on the shape of a row.
+        ValueError: If there is not one branch for each modality, or two branches share a parameter or a buffer.
+            On a call, if the branches disagree on the shape of a row.
 
     Example:
         >>> stem = PerModality(lambda: nn.Conv2d(3, 8, 3))

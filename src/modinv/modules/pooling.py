@@ -75,7 +75,7 @@ def generalized_mean(values: Tensor, p: float | Tensor) -> Tensor:
     """Return ``(mean x^p)^(1/p)`` over the last dimension of positive ``values``, and its limit at p = 0.
 
     GeM(x) = s GeM(x / s) for every s > 0. The value that dominates the mean is taken as s, so the mean of the
-    powers stays between 1/n and 1. s cancels and needs no gradient.
+    powers stays between 1/n and 1. The factor s cancels and needs no gradient.
 
     Args:
         values: (..., n), positive.
@@ -106,8 +106,8 @@ def _root_of_mean(ratios: Tensor, p: float | Tensor) -> Tensor:
 def _near_zero(ratios: Tensor, p: float | Tensor) -> Tensor:
     """Return the generalised mean for small p, where the root divides the rounding of the mean by p.
 
-    With K(p) = log mean x^p, log GeM = K(p) / p is the mean of K' between 0 and p, and K'(q) is the mean of
-    log x with weights x^q. The Gauss rule of two points gives it to O(p^4); at p = 0 it is the geometric mean.
+    Let K(p) = log mean x^p. Then log GeM = K(p) / p is the mean of K' between 0 and p. K'(q) is the mean of log x with
+    weights x^q. The Gauss rule of two points gives it to O(p^4). At p = 0 it is the geometric mean.
     """
     logs = ratios.clamp(min=torch.finfo(ratios.dtype).tiny).log()
     points = [p * (1 + side / 3**0.5) / 2 for side in (-1, 1)]
