@@ -54,11 +54,11 @@ def test_table_of_all_losses_says_what_was_measured(measured: Measured) -> None:
 
 
 def test_line_gives_milliseconds_and_times_the_products() -> None:
-    assert "64 rows (8 x 4 x 2): 3 ms eager, 2 ms compiled (3 and 2)." in costs.line([a_cost()], {})
+    assert "64 rows (P = 8, K = 4): 3 ms eager, 2 ms compiled (3 and 2)." in costs.line([a_cost()], {})
 
 
 def test_line_says_that_a_run_was_quick() -> None:
-    assert "not to quote" in costs.line([a_cost()], {"effort": "A quick run: not to quote"})
+    assert "not to quote" in costs.line([a_cost()], {"effort": "A quick run: not to quote."})
 
 
 def test_page_of_a_loss_that_was_never_measured_says_so(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def _chapters(measured: dict[str, Measured]) -> list[str]:
         parts += [
             section.write(records),
             f"`python -m benchmarks {name}`: {origin['date']}, library {origin['library']}, "
-            f"{origin['processor']}, {origin['software']}.",
+            f"{origin['processor']}, {origin['software']}. {origin.get('effort', '')}".rstrip(),
         ]
     return parts
 

@@ -102,7 +102,7 @@ def write(costs: list[Cost]) -> str:
         Default options, D = {DIMENSION}, one thread. P identities with K rows in each stream: visible and infrared, and
         for pair mining an expansion of each. Losses of predictions take the features as logits of {DIMENSION} classes.
         The two products are X Xᵀ and H X with H of size N x N, in float32. A loss that reads the Gram matrix cannot do
-        less. One that reads centers or predictions alone can, in theory.
+        less. One that reads centers or predictions alone can.
     """
     return chapter(SECTION.title, text, table(columns, rows))
 
@@ -110,10 +110,10 @@ def write(costs: list[Cost]) -> str:
 def line(costs: list[Cost], origin: Mapping[str, str]) -> str:
     """Return what a loss's page says of its costs, between its markers."""
     sizes = " ".join(_sentence(cost) for cost in costs)
-    effort = f" *{origin['effort']}.*" if "effort" in origin else ""
+    effort = f" *{origin['effort']}*" if "effort" in origin else ""
     text = f"""
         **Measured**, forward and backward, D = {DIMENSION}, one thread.{effort} {sizes} In brackets: times the two
-        matrix products X Xᵀ and H X, as in the [table of all losses](../performance_tables.md#what-each-loss-costs).
+        matrix products X Xᵀ and H X. [All losses](../performance_tables.md#what-each-loss-costs) in one table.
     """
     return f"{_START}\n{paragraph(text if costs else _UNMEASURED)}\n{_END}"
 
@@ -122,7 +122,7 @@ def _sentence(cost: Cost) -> str:
     eager, fast = (f"{milliseconds(one)} ms" for one in (cost.eager, cost.compiled))
     times = f"({number(cost.eager / cost.products)} and {number(cost.compiled / cost.products)})"
     rows = cost.identities * cost.images * cost.streams
-    return f"{rows} rows ({cost.size}): {eager} eager, {fast} compiled {times}."
+    return f"{rows} rows (P = {cost.identities}, K = {cost.images}): {eager} eager, {fast} compiled {times}."
 
 
 def rewritten(page: Path, costs: list[Cost], origin: Mapping[str, str]) -> str:

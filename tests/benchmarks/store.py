@@ -25,7 +25,7 @@ class Measured(NamedTuple):
 def save(name: str, records: list[Any], folder: Path, *, quick: bool = False) -> None:
     """Keep the records of a section, with a remark where they are of a quick run."""
     folder.mkdir(parents=True, exist_ok=True)
-    origin = _origin() | ({"effort": "A quick run: not to quote"} if quick else {})
+    origin = _origin() | ({"effort": "A quick run: not to quote."} if quick else {})
     content = {"origin": origin, "records": [record._asdict() for record in records]}
     (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
