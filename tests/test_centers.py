@@ -58,7 +58,7 @@ def test_center_stands_once_where_labels_can_be_read_and_for_each_row_elsewhere(
     once = CellCenters(statistics_of(*batch))
     assert len(once.labels) == len(cells)
     assert once.times.tolist() == [1.0] * len(cells)
-    monkeypatch.setattr(groups, "places_of_cells", lambda *_: None)
+    monkeypatch.setattr(groups, "places_of", lambda *_: None)
     statistics = statistics_of(*batch)
     each = CellCenters(statistics)
     assert len(each.labels) == len(batch.labels)

@@ -24,11 +24,11 @@ def test_row_of_unknown_modality_belongs_to_none() -> None:
 
 def test_cells_are_placed_where_labels_can_be_read() -> None:
     labels, modalities = torch.tensor([7, -2, 7, 7, -2, 2**62]), torch.tensor([0, 1, 1, 0, 1, 1])
-    places = groups.places_of_cells(labels, modalities)
+    places = groups.places_of(labels, modalities)
     assert places is not None
     assert sorted(places.first.tolist()) == [0, 1, 2, 5]
-    assert places.first[places.cells].tolist() == [0, 1, 2, 0, 1, 5]
-    assert groups.places_of_cells(labels.to("meta"), modalities.to("meta")) is None
+    assert places.first[places.groups].tolist() == [0, 1, 2, 0, 1, 5]
+    assert groups.places_of(labels.to("meta"), modalities.to("meta")) is None
 
 
 def test_streams_are_joined_in_order() -> None:

@@ -6,6 +6,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import modinv
 from batches import make_batch
+from modinv.centers import RowsToCenters
+from modinv.directions import inner_products
 from modinv.distances import safe_sqrt
 from modinv.losses.loss import farthest, nearest
 from modinv.statistics import statistics_of
@@ -135,7 +137,7 @@ def test_row_distances_are_euclidean() -> None:
 def test_inner_products_are_those_of_the_features_and_keep_their_digits_far_from_the_origin() -> None:
     features, labels, modalities = make_batch(dtype=torch.float32)
     for rows in (features, features + 1e4):
-        products = statistics_of(rows, labels, modalities).inner_products
+        products = inner_products(statistics_of(rows, labels, modalities))
         exact = rows.double() @ rows.double().T
         torch.testing.assert_close(products, exact, rtol=1e-12, atol=1e-4)  # float32 rounds 24 x 1e8 to 100
 
@@ -144,7 +146,7 @@ def test_inner_products_have_exact_derivatives() -> None:
     features, labels, modalities = make_batch(dimension=5)
     weights = torch.randn(16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     leaf = features.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad((weights * statistics_of(leaf, labels, modalities).inner_products).sum(), leaf)
+    (gradient,) = torch.autograd.grad((weights * inner_products(statistics_of(leaf, labels, modalities))).sum(), leaf)
     torch.testing.assert_close(gradient, (weights + weights.T) @ features, rtol=1e-10, atol=1e-10)
 
 
@@ -154,7 +156,7 @@ def test_center_distances_are_those_of_the_cells() -> None:
         [features[(labels == y) & (modalities == m)].mean(0) for y, m in zip(labels, modalities, strict=True)]
     )
     expected = torch.cdist(centers, centers, compute_mode="donot_use_mm_for_euclid_dist")
-    torch.testing.assert_close(statistics_of(*batch).center_distances, expected, rtol=1e-12, atol=1e-6)
+    torch.testing.assert_close(RowsToCenters(statistics_of(*batch)).between_cells, expected, rtol=1e-12, atol=1e-6)
 
 
 def test_safe_sqrt_has_value_and_gradient_zero_at_zero_and_below() -> None:

@@ -4,10 +4,11 @@ import torch
 from torch import Tensor
 
 from modinv import groups
-from modinv.distances import diagonal, safe_sqrt
-from modinv.statistics import Statistics, lazy, product_type
+from modinv.directions import cosine_distances
+from modinv.distances import diagonal, safe_sqrt, squared_distances
+from modinv.statistics import Statistics, lazy, product_type, row_products
 
-__all__ = ["CellCenters", "RowsToCenters"]
+__all__ = ["CellCenters", "IdentityCenters", "RowsToCenters"]
 
 
 class CellCenters:
@@ -24,7 +25,7 @@ class CellCenters:
 
     def __init__(self, statistics: Statistics) -> None:
         self._statistics = statistics
-        self._places = groups.places_of_cells(statistics.labels, statistics.modalities)
+        self._places = groups.places_of(statistics.labels, statistics.modalities)
         if self._places is None:
             self.labels, self.modalities = statistics.labels, statistics.modalities
             self.same_identity, self.same_modality = statistics.same_identity, statistics.same_modality
@@ -34,35 +35,63 @@ class CellCenters:
             self.labels, self.modalities = statistics.labels[first], statistics.modalities[first]
             self.same_identity = groups.same_identity(self.labels)
             self.same_modality = groups.same_modality(self.modalities)
-            self.times = torch.ones(len(self.labels), dtype=statistics.dtype)
+            self.times = torch.ones(len(first), dtype=statistics.dtype)
 
     @lazy
     def distances(self) -> Tensor:
         """The distances between the centers, (C, C)."""
-        if self._places is None:
-            return self._statistics.center_distances  # from the shared Gram matrix
+        statistics = self._statistics
+        if self._places is None:  # from the shared Gram matrix
+            return statistics.kept(RowsToCenters).between_cells
         # Of few centers a Gram matrix of their own is cheaper; around the mean, it is exact under a common offset.
-        features = self._statistics.features
-        return self._as_rows(features - features.mean(0).detach()).row_distances
+        centers = self._places.means(statistics.shifted)
+        return safe_sqrt(squared_distances(row_products(centers, statistics.dtype)))
 
     @lazy
     def cosine_distances(self) -> Tensor:
         """One minus the cosine of the angle between the centers, (C, C)."""
-        return self.as_rows.cosine_distances
+        return cosine_distances(self.as_rows)
 
     @lazy
     def as_rows(self) -> Statistics:
         """The statistics of the centers, as if they were rows."""
-        return self._as_rows(self._statistics.features)
-
-    def _as_rows(self, features: Tensor) -> Statistics:
-        features = features.to(product_type(features))
+        features = self._statistics.features.to(product_type(self._statistics.features))
         if self._places is None:
             return self._statistics.of(self._statistics.cells.means(features))
-        cells, labels = self._places.cells, self.labels
-        sums = features.new_zeros(len(labels), features.shape[1]).index_add(0, cells, features)
-        counts = features.new_zeros(len(labels), 1).index_add(0, cells, torch.ones_like(features[:, :1]))
-        return self._statistics.of(sums / counts, labels, self.modalities)
+        return self._statistics.of(self._places.means(features), self.labels, self.modalities)
+
+
+class IdentityCenters:
+    """The centers of the identities over all modalities, C of them, likewise: ``statistics.kept(IdentityCenters)``.
+
+    Attributes:
+        others: which centers are of two identities, bool (C, C).
+        times: how often the identity stands here, (C,).
+        distances: between the centers, (C, C).
+        of_rows: the distance of each row to the center of its identity, (N,).
+    """
+
+    def __init__(self, statistics: Statistics) -> None:
+        places = groups.places_of(statistics.labels)
+        if places is None:
+            to_centers = statistics.kept(RowsToCenters)
+            self.others, self.times = ~statistics.same_identity, to_centers.identities.sizes
+            self.distances, self.of_rows = to_centers.between_identities, diagonal(to_centers.of_identities)
+        else:
+            self._compare(statistics, places)
+
+    def _compare(self, statistics: Statistics, places: groups.Places) -> None:
+        """Measure with each center once."""
+        rows = statistics.shifted
+        centers = places.means(rows)
+        products = row_products(centers, statistics.dtype)
+        self.others = ~groups.same_identity(statistics.labels[places.first])
+        self.times = torch.ones(len(centers), dtype=statistics.dtype)
+        self.distances = safe_sqrt(squared_distances(products))
+        squares = (rows - centers.index_select(0, places.groups)).square().sum(1).to(statistics.dtype)
+        # The mean of equal rows rounds. What is left has no direction, and its root would give it a gradient.
+        noise = (16 * statistics.eps) ** 2 * diagonal(products.detach()).index_select(0, places.groups)
+        self.of_rows = safe_sqrt(squares.masked_fill(squares <= noise, 0))
 
 
 class RowsToCenters:
@@ -72,14 +101,24 @@ class RowsToCenters:
         self._statistics = statistics
 
     @lazy
+    def cell_products(self) -> Tensor:
+        """Inner products of all rows and the centers of the cells of all rows, x_i . c_j, (N, N)."""
+        return self._statistics.cells.means(self._statistics.row_gram).T
+
+    @lazy
     def of_cells(self) -> Tensor:
         """The distances |x_i - c(j)| of all rows to the centers of the cells of all rows, (N, N)."""
-        return self._distances_to(self._statistics.cell_products, self._statistics.cells)
+        return self._distances_to(self.cell_products, self._statistics.cells)
+
+    @lazy
+    def between_cells(self) -> Tensor:
+        """The distances between the centers of the cells of all rows, a cell of k images in k equal rows, (N, N)."""
+        return safe_sqrt(squared_distances(self._statistics.cells.means(self.cell_products)))
 
     @lazy
     def squared_of_own_cell(self) -> Tensor:
         """The squared distance |x_i - c(i)|^2 of each row to its own cell's center, (N,)."""
-        statistics, own = self._statistics, diagonal(self._statistics.cell_products)  # (N,): x_i . c_i
+        statistics, own = self._statistics, diagonal(self.cell_products)  # (N,): x_i . c_i
         return (diagonal(statistics.row_gram) - 2 * own + statistics.cells.means(own)).clamp(min=0)
 
     @lazy
@@ -96,6 +135,11 @@ class RowsToCenters:
     def of_identities(self) -> Tensor:
         """The distances of all rows to the centers of the identities of all rows, over all modalities, (N, N)."""
         return self._distances_to(self.identity_products, self.identities)
+
+    @lazy
+    def between_identities(self) -> Tensor:
+        """The distances between the centers of the identities of all rows, (N, N)."""
+        return safe_sqrt(squared_distances(self.identities.means(self.identity_products)))
 
     def _distances_to(self, products: Tensor, members: groups.Groups) -> Tensor:
         """Return the distances of all rows to the means of groups, from their inner products x_i . c_j, (N, N)."""

@@ -1,7 +1,7 @@
 """Labels and modalities to groups: which rows share an identity or a modality, and which groups a level compares.
 
 Nothing here depends on a feature, and every shape depends on the number of rows alone: no ``unique``, no ``nonzero``.
-So nothing waits for a device and everything compiles. The one exception, :func:`places_of_cells`, looks only where
+So nothing waits for a device and everything compiles. The one exception, :func:`places_of`, looks only where
 reading is free.
 """
 
@@ -28,7 +28,7 @@ __all__ = [
     "membership",
     "pair_weights",
     "pairs",
-    "places_of_cells",
+    "places_of",
     "same_identity",
     "same_modality",
 ]
@@ -94,24 +94,31 @@ def groups_of(same: Tensor, dtype: torch.dtype = torch.float64) -> Groups:
 
 
 class Places(NamedTuple):
-    """Where the cells are in a batch."""
+    """Where the groups are in a batch, G of them, each once."""
 
-    first: Tensor  # (C,): one row of each cell
-    cells: Tensor  # (N,): the cell of each row
+    first: Tensor  # (G,): the first row of each group
+    groups: Tensor  # (N,): the group of each row
+    sizes: Tensor  # floating (G,): rows of each group
+
+    def means(self, rows: Tensor) -> Tensor:
+        """Return the mean of each group, (N, D) -> (G, D)."""
+        sums = rows.new_zeros(len(self.first), rows.shape[1]).index_add(0, self.groups, rows)
+        return sums / self.sizes.to(rows.dtype)[:, None]
 
 
-def places_of_cells(labels: Tensor, modalities: Tensor) -> Places | None:
-    """Return where the cells are, or None where the labels cannot be read for free.
+def places_of(*numbers: Tensor) -> Places | None:
+    """Return where the groups are of rows that share all numbers, each (N,), or None where reading them is not free.
 
-    That is on an accelerator, and in a graph, which must serve other labels too.
+    That is on an accelerator, and in a graph, which must serve other numbers too.
     """
-    numbers = host_values(labels), host_values(modalities)
-    if numbers[0] is None or numbers[1] is None or is_traced():
+    values = [host_values(part) for part in numbers]
+    if is_traced() or any(part is None for part in values):
         return None
-    kinds, kind = np.unique(numbers[1], return_inverse=True)
-    _, identity = np.unique(numbers[0], return_inverse=True)
-    _, first, cells = np.unique(identity * len(kinds) + kind, return_index=True, return_inverse=True)
-    return Places(torch.from_numpy(first), torch.from_numpy(cells))
+    seen: dict[tuple[int, ...], int] = {}
+    firsts = [seen.setdefault(key, row) for row, key in enumerate(zip(*(part.tolist() for part in values), strict=True))]
+    found = np.unique(np.array(firsts, dtype=np.int64), return_inverse=True, return_counts=True)
+    first, groups, sizes = map(torch.from_numpy, found)
+    return Places(first, groups, sizes.double())
 
 
 class Cells(Protocol):

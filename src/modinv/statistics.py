@@ -26,7 +26,7 @@ from modinv._checks import check_batch, refuse_vmap
 from modinv._compat import HAS_FP32_PRECISION, WITHOUT_AUTOCAST, check_compiler
 from modinv.distances import safe_sqrt, squared_distances
 
-__all__ = ["Centered", "Statistics", "full_precision", "lazy", "product_type", "statistics_of"]
+__all__ = ["Centered", "Statistics", "full_precision", "lazy", "product_type", "row_products", "statistics_of"]
 
 T = TypeVar("T")
 
@@ -134,8 +134,17 @@ class Statistics:
         return gram
 
     @lazy
+    def shifted(self) -> Tensor:
+        """The features around their common mean, in the type of products over them, (N, D)."""
+        features = self.features.to(product_type(self.features))
+        rows = features - features.mean(0).detach()
+        return rows if self._seen else rows + 0 * self.membership.sum(1, keepdim=True).to(rows.dtype)  # NaN
+
+    @lazy
     def row_gram(self) -> Tensor:
         """Inner products of the features around the common shift, z_i + mu_m(i), (N, N)."""
+        if not hasattr(self, "_lazy_gram"):
+            return row_products(self.shifted, self.dtype)
         rows, means = self.gram.split(self.membership.shape, dim=0)  # (N, N + M), (M, N + M)
         products, across = rows.split(self.membership.shape, dim=1)  # z_i . z_j (N, N), z_i . mu_m (N, M)
         between = means[:, len(products) :]  # (M, M): mu_m . mu_n
@@ -151,36 +160,6 @@ class Statistics:
     def row_distances(self) -> Tensor:
         """The distances |x_i - x_j| between all rows, (N, N)."""
         return safe_sqrt(self.squared_row_distances)
-
-    @lazy
-    def cell_products(self) -> Tensor:
-        """Inner products of all rows and the centers of the cells of all rows, x_i . c_j, (N, N)."""
-        return self.cells.means(self.row_gram).T
-
-    @lazy
-    def center_distances(self) -> Tensor:
-        """The distances between the centers of the cells of all rows, a cell of k images in k equal rows, (N, N)."""
-        return safe_sqrt(squared_distances(self.cells.means(self.cell_products)))
-
-    @lazy
-    def inner_products(self) -> Tensor:
-        """Inner products x_i . x_j of the features as they are, (N, N): unlike a distance they know the origin."""
-        shift = self.features.detach().to(product_type(self.features)).mean(0).to(self.dtype)
-        along = self.features.to(self.dtype) @ shift  # (N,)
-        return self.row_gram + along[:, None] + along - shift @ shift
-
-    @lazy
-    def directions(self) -> "Statistics":
-        """The statistics of the rows scaled to length one; a row of zeros stays one and receives no gradient."""
-        largest = self.features.detach().abs().amax(1, keepdim=True)  # no square overflows, none is lost
-        rows = self.features / largest.masked_fill(largest == 0, 1)
-        lengths = safe_sqrt(rows.square().sum(1, keepdim=True))
-        return self.of(rows / lengths.masked_fill(lengths == 0, torch.inf))
-
-    @lazy
-    def cosine_distances(self) -> Tensor:
-        """One minus the cosine of the angle between all rows, (N, N)."""
-        return self.directions.squared_row_distances / 2
 
     def kept(self, make: Callable[["Statistics"], T]) -> T:
         """Return what ``make`` makes of the batch, made once; losses share it by the name of ``make``."""
@@ -208,8 +187,9 @@ class Statistics:
 
     @property
     def zero(self) -> Tensor:
-        """A zero that hangs on the graph of the Gram matrix, and is NaN where a feature is not finite."""
-        return 0.0 * self.gram.sum()
+        """A zero that hangs on the graph of what has been computed, and is NaN where a feature is not finite."""
+        made = (getattr(self, name, None) for name in ("_lazy_gram", "_lazy_row_gram"))
+        return 0.0 * next((gram for gram in made if gram is not None), self.features).sum()
 
 
 def statistics_of(
@@ -259,6 +239,32 @@ def _center(features: Tensor, membership: Tensor, averaging: Tensor) -> tuple[Te
     shifted = features - features.mean(0).detach()
     means = averaging.T @ shifted
     return shifted - membership @ means, means
+
+
+def row_products(rows: Tensor, kind: torch.dtype) -> Tensor:
+    """Return the inner products of all rows, (N, D) -> (N, N), in the type ``kind``."""
+    products: Tensor = _Products.apply(rows, kind)
+    return products
+
+
+class _Products(torch.autograd.Function):
+    """Inner products of all rows, with one product backward where autograd would make two and add them."""
+
+    vmap = staticmethod(refuse_vmap)
+
+    @staticmethod
+    def forward(rows: Tensor, kind: torch.dtype) -> Tensor:
+        return (rows @ rows.T).to(kind)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (rows,) = ctx.saved_tensors
+        with full_precision(rows):
+            return (gradients[0] + gradients[0].T).to(rows.dtype) @ rows, None
 
 
 class _Gram(torch.autograd.Function):

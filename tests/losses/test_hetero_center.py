@@ -72,7 +72,7 @@ def test_losses_of_centers_do_not_depend_on_whether_labels_can_be_read(
 ) -> None:
     """On an accelerator and in a graph each row stands for its cell; read labels give each cell once."""
     expected, expected_gradient = value_and_gradient(loss, batch)
-    monkeypatch.setattr(groups, "places_of_cells", lambda *_: None)
+    monkeypatch.setattr(groups, "places_of", lambda *_: None)
     value, gradient = value_and_gradient(loss, batch)
     torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(gradient, expected_gradient, rtol=1e-10, atol=1e-12)

@@ -8,6 +8,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from modinv import groups
+from modinv.centers import RowsToCenters
 from modinv.diagnostics.rows import drop_rounding, precise, rounding
 from modinv.losses.loss import farthest, nearest
 from modinv.statistics import statistics_of
@@ -89,8 +90,8 @@ def contents_of(features: Tensor, labels: Tensor | None, modalities: Tensor, cou
         cell_rows=tuple(sorted(sizes.tolist())) if known else (),
         length=float(rows.square().sum(1).sqrt().mean()),
         spread=float(drop_rounding(spread, rounding(features))),
-        partner=_median(farthest(statistics.center_distances, partners), partners) if known else math.nan,
-        rival=_median(nearest(statistics.center_distances, rivals), rivals) if known else math.nan,
+        partner=_median(farthest(statistics.kept(RowsToCenters).between_cells, partners), partners) if known else math.nan,
+        rival=_median(nearest(statistics.kept(RowsToCenters).between_cells, rivals), rivals) if known else math.nan,
     )
 
 

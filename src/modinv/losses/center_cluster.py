@@ -7,8 +7,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from modinv._checks import check_number
-from modinv.centers import RowsToCenters
-from modinv.distances import diagonal, safe_sqrt, squared_distances
+from modinv.centers import IdentityCenters
 from modinv.losses.loss import Loss
 from modinv.statistics import Statistics
 
@@ -34,8 +33,8 @@ def center_cluster(statistics: Statistics, *, margin: float, pull_margin: float 
     A row that is its own center has distance 0 and gradient 0, and counts in the mean. Every identity counts once in
     the push, however many rows it has. Modalities are not read: a modality with few rows has little say in a center.
 
-    Cost: the shared Gram matrix and N x N terms. In float32 a distance below about 3e-4 of the features'
-    norm is noise.
+    Cost: on the CPU in eager mode some passes over the features, and a Gram matrix of the centers. Elsewhere the shared
+    Gram matrix and N x N terms, and in float32 a distance below about 3e-4 of the features' norm is noise.
 
     Args:
         statistics: of the batch.
@@ -55,14 +54,12 @@ push=tensor(0.5000, dtype=torch.float64))
     2021; with two margins: Fang, Yang and Fu, "Visible-infrared person re-identification via semantic alignment and
     affinity inference" (SAAI), 2023. Both as their code has it.
     """
-    to_centers, others = statistics.kept(RowsToCenters), ~statistics.same_identity  # (N, N)
-    own = diagonal(to_centers.of_identities)  # (N,)
-    pull = torch.relu(own - pull_margin).sum() / max(len(own), 1)
-    between = safe_sqrt(squared_distances(to_centers.identities.means(to_centers.identity_products)))  # (N, N)
-    sizes = to_centers.identities.sizes  # (N,)
-    weights = others / sizes.outer(sizes)  # the rows of two identities share one vote
-    push = (weights * torch.relu(margin - between)).sum() / weights.sum().clamp(min=1)
-    return CenterClusterTerms(pull + push + statistics.zero, pull, push)
+    centers = statistics.kept(IdentityCenters)
+    pull = torch.relu(centers.of_rows - pull_margin).sum() / max(len(centers.of_rows), 1)
+    weights = centers.others / centers.times.outer(centers.times)  # the rows of two identities share one vote
+    push = (weights * torch.relu(margin - centers.distances)).sum() / weights.sum().clamp(min=1)
+    attached = 0.0 * centers.distances.sum()
+    return CenterClusterTerms(pull + push + attached, pull, push)
 
 
 class CenterClusterLoss(Loss):

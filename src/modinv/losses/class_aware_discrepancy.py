@@ -6,6 +6,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from modinv._checks import check_flag
+from modinv.directions import directions, inner_products
 from modinv.groups import comparisons_of, pair_weights
 from modinv.losses.loss import Loss
 from modinv.losses.maximum_mean_discrepancy import discrepancies
@@ -47,9 +48,9 @@ def class_aware_discrepancy(statistics: Statistics, *, unbiased: bool = False) -
     Reference: Fu, Hu, Wu, Shi, Mei and He, "CM-NAS: cross-modality neural architecture search for visible-infrared
     person re-identification", 2021, whose code calls it CMMD.
     """
-    compared, directions = comparisons_of(statistics, "identity"), statistics.directions
-    values = discrepancies(directions.inner_products.square()[None], statistics, compared, unbiased=unbiased)  # (P, R)
-    return ClassAwareDiscrepancyTerms((pair_weights(compared, int(unbiased)) * values).sum() + directions.zero)
+    compared, rows = comparisons_of(statistics, "identity"), statistics.kept(directions)
+    values = discrepancies(inner_products(rows).square()[None], statistics, compared, unbiased=unbiased)  # (P, R)
+    return ClassAwareDiscrepancyTerms((pair_weights(compared, int(unbiased)) * values).sum() + rows.zero)
 
 
 class ClassAwareDiscrepancyLoss(Loss):

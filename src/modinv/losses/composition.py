@@ -67,6 +67,7 @@ class WeightedLosses(Loss):
         asked = [self.num_modalities, *(part.num_modalities for part in self.losses.values() if isinstance(part, Loss))]
         self.num_modalities = max(count or 0 for count in asked) or None
         self.reads_labels = any(getattr(part, "reads_labels", True) for part in self.losses.values())
+        self.reads_gram = any(getattr(part, "reads_gram", False) for part in self.losses.values())
         self._make_terms = _terms_type(losses)
 
     @override
@@ -84,7 +85,8 @@ class WeightedLosses(Loss):
         """Return the terms; ``batch`` is what losses from elsewhere are called with, under the autocast outside."""
         weights, values = _checked_weights(self.weights, self.losses), {}
         with full_precision(batch.features):
-            zero = statistics.zero
+            if self.reads_gram:  # before one that would do with less, so that there is one product for all
+                _ = statistics.gram
             for name, loss in self.losses.items():
                 if isinstance(loss, Loss) and not isinstance(loss, WeightedLosses):
                     values[name] = loss.terms_of(statistics).total
@@ -93,6 +95,8 @@ class WeightedLosses(Loss):
                 values[name] = loss._add(statistics, batch).total
             elif name not in values:
                 values[name] = _checked(name, loss(*batch))
+        with full_precision(batch.features):
+            zero = statistics.zero
         return self._make_terms(sum((weights[name] * value for name, value in values.items()), zero), **values)
 
     @override

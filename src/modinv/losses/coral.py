@@ -42,6 +42,8 @@ class CoralLoss(Loss):
     Reference: Sun and Saenko, "Deep CORAL: correlation alignment for deep domain adaptation", 2016, eq. 1.
     """
 
+    reads_gram = True
+
     def __init__(
         self, *, level: Literal["modality", "identity", "within"] = "modality", num_modalities: int | None = None
     ) -> None:

@@ -7,6 +7,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from modinv._checks import check_flag, check_number
+from modinv.directions import directions
 from modinv.losses.loss import Loss
 from modinv.statistics import Statistics
 
@@ -70,7 +71,7 @@ def cross_modality_ranked_list(
     cross-modal person re-identification", 2021, from its code; the list without modalities: Wang, Hua, Kodirov, Hu,
     Garnier and Robertson, "Ranked list loss for deep metric learning", 2019.
     """
-    read = statistics.directions if normalized else statistics
+    read = statistics.kept(directions) if normalized else statistics
     myself = torch.eye(len(read.labels), dtype=torch.bool, device=read.labels.device)
     positives, negatives = statistics.same_identity & ~myself, ~statistics.same_identity
     intra, cross = statistics.same_modality, ~statistics.same_modality

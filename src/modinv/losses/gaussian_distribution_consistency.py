@@ -92,7 +92,7 @@ class GaussianDistributionConsistencyLoss(Loss):
         self.covariance = check_choice("covariance", covariance, ("full", "diagonal", "isotropic"))
         self.level = check_choice("level", level, LEVELS)
         self.needs = "modalities" if level == "modality" else "identities"
-        self.reads_labels = level != "modality"
+        self.reads_labels, self.reads_gram = level != "modality", covariance == "full" and target is None
         self.shrinkage = _check_shrinkage(shrinkage, divergence, covariance)
         self.target = check_target(target, self.num_modalities)
         self.debiased = _check_debiased(debiased, divergence, covariance, shrinkage)

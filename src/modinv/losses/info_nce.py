@@ -8,6 +8,7 @@ from typing_extensions import override
 
 from modinv._checks import check_choice, check_number
 from modinv.centers import CellCenters
+from modinv.directions import cosine_distances
 from modinv.losses.loss import Loss
 from modinv.statistics import Statistics
 
@@ -52,7 +53,7 @@ def info_nce(
     is part of the MRIC loss of HOS-Net.
     """
     rows = statistics.kept(CellCenters) if level == "center" else statistics
-    distances = rows.cosine_distances  # (N, N)
+    distances = rows.cosine_distances if isinstance(rows, CellCenters) else cosine_distances(rows)  # (N, N)
     votes = 1 / rows.times if isinstance(rows, CellCenters) else distances.new_ones(len(distances))  # (N,)
     scores = -distances / temperature  # of the cosines, less a constant
     candidates, same = ~rows.same_modality, rows.same_identity

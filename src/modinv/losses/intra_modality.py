@@ -66,7 +66,7 @@ def intra_modality(statistics: Statistics, *, margin: float) -> IntraModalityTer
     compactness = (share * statistics.kept(RowsToCenters).squared_of_own_cell / spread).sum()
 
     rivals = statistics.same_modality & ~statistics.same_identity  # (N, N)
-    lack = torch.relu(margin - nearest(statistics.center_distances, rivals) / spread.sqrt())  # (N,)
+    lack = torch.relu(margin - nearest(statistics.kept(RowsToCenters).between_cells, rivals) / spread.sqrt())  # (N,)
     votes = rivals.any(1) / statistics.cell_sizes  # (N,): a cell's rows share one vote
     centers = membership.T @ votes  # (M,)
     weights = votes * (membership / centers.clamp(min=1)).sum(1) / (centers > 0).sum().clamp(min=1)
@@ -85,6 +85,8 @@ class IntraModalityLoss(Loss):
     Raises:
         TypeError, ValueError: at construction on an impossible option, at call on a malformed batch.
     """
+
+    reads_gram = True
 
     def __init__(self, *, margin: float = 1.0, num_modalities: int | None = None) -> None:
         super().__init__(num_modalities=num_modalities)

@@ -28,10 +28,12 @@ class Loss(nn.Module):
             modalities (``"identities"``), or None, the default of a subclass. If the first 100 batches of a training
             do not hold it, the loss warns once. It looks on the CPU in eager mode only, where reading is free.
         reads_labels: whether the value depends on the labels. A loss for which it does not takes ``None`` for them.
+        reads_gram: whether it asks for :attr:`Statistics.gram`. Other losses then read their distances from it too.
     """
 
     needs: Meeting | None = None
     reads_labels: bool = True
+    reads_gram: bool = False
 
     def __init__(self, *, num_modalities: int | None = None) -> None:
         super().__init__()

@@ -7,6 +7,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from modinv._checks import check_choice
+from modinv.directions import cosine_distances, directions
 from modinv.losses.loss import Loss
 from modinv.statistics import Statistics
 
@@ -51,7 +52,8 @@ def modality_shared_enhancement(
     Reference: Lu, Zou and Zhang, "Learning progressive modality-shared transformers for effective visible-infrared
     person re-identification", 2023, MSEL; there for K rows in every cell, here for any.
     """
-    distances = statistics.row_distances if distance == "euclidean" else statistics.cosine_distances  # (N, N)
+    read = statistics if distance == "euclidean" else statistics.kept(directions)
+    distances = read.row_distances if distance == "euclidean" else cosine_distances(statistics)  # (N, N)
     myself = torch.eye(len(distances), dtype=torch.bool, device=distances.device)
     partners = statistics.same_identity & ~statistics.same_modality
     siblings = statistics.same_cell & ~myself
@@ -59,8 +61,7 @@ def modality_shared_enhancement(
     cross, intra = _mean(distances, partners), _mean(distances, siblings)
     weights = anchors / anchors.sum().clamp(min=1)
     total, cross, intra = (weights @ term for term in ((cross - intra).square(), cross, intra))
-    shared = statistics if distance == "euclidean" else statistics.directions
-    return ModalitySharedEnhancementTerms(total + shared.zero, cross, intra)
+    return ModalitySharedEnhancementTerms(total + read.zero, cross, intra)
 
 
 class ModalitySharedEnhancementLoss(Loss):

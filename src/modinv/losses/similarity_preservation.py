@@ -7,6 +7,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from modinv.centers import CellCenters
+from modinv.directions import inner_products
 from modinv.distances import safe_sqrt
 from modinv.groups import comparisons_of, pairs
 from modinv.losses.loss import Loss
@@ -54,7 +55,7 @@ def similarity_preservation(statistics: Statistics) -> SimilarityPreservationTer
     assert compared.averaging is not None
     assert compared.votes is not None
     averaging = compared.averaging.transpose(0, 1)  # (M, N, R)
-    similarities = averaging.mT @ statistics.inner_products @ averaging  # (M, R, R): center r stands for its identity
+    similarities = averaging.mT @ inner_products(statistics) @ averaging  # (M, R, R): center r stands for its identity
     present = compared.counts.clamp(max=1) * compared.votes  # (M, R)
     first, second = pairs(similarities)  # (P, R, R)
     votes = torch.minimum(*pairs(present))  # (P, R): 1 / k for the k centers of an identity that both have
