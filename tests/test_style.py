@@ -12,7 +12,18 @@ LIBRARY = ROOT / "src" / "modinv"
 FILES = sorted(LIBRARY.rglob("*.py"))
 
 # Who may import whom: every room, and the rooms to its left.
-CORRIDOR = ["_checks", "_compat", "batches", "groups", "distances", "statistics", "centers", "divergences", "losses"]
+CORRIDOR = [
+    "_checks",
+    "_compat",
+    "batches",
+    "groups",
+    "distances",
+    "statistics",
+    "directions",
+    "centers",
+    "divergences",
+    "losses",
+]
 ALLOWED = {
     **{room: set(CORRIDOR[: place + 1]) for place, room in enumerate(CORRIDOR)},
     "modules": {"_checks", "groups", "modules"},

@@ -111,11 +111,12 @@ def places_of(*numbers: Tensor) -> Places | None:
 
     That is on an accelerator, and in a graph, which must serve other numbers too.
     """
-    values = [host_values(part) for part in numbers]
-    if is_traced() or any(part is None for part in values):
+    values = [part for part in map(host_values, numbers) if part is not None]
+    if is_traced() or len(values) < len(numbers):
         return None
-    seen: dict[tuple[int, ...], int] = {}
-    firsts = [seen.setdefault(key, row) for row, key in enumerate(zip(*(part.tolist() for part in values), strict=True))]
+    rows: dict[tuple[int, ...], int] = {}
+    keys = zip(*(part.tolist() for part in values), strict=True)
+    firsts = [rows.setdefault(key, row) for row, key in enumerate(keys)]  # of each row, the first row of its group
     found = np.unique(np.array(firsts, dtype=np.int64), return_inverse=True, return_counts=True)
     first, groups, sizes = map(torch.from_numpy, found)
     return Places(first, groups, sizes.double())

@@ -174,10 +174,6 @@ class Statistics:
         fixed = (self.modalities == modality)[:, None]
         return self.of(self.features.detach().where(fixed, self.features))
 
-    def in_full_type(self) -> "Statistics":
-        """Return the statistics of the same batch with products over the features in float64."""
-        return self if self.features.dtype == self.dtype else self.of(self.features.to(self.dtype))
-
     def of(self, features: Tensor, labels: Tensor | None = None, modalities: Tensor | None = None) -> "Statistics":
         """Return the statistics of other features; default: with the same labels and modalities."""
         labels = self.labels if labels is None else labels
@@ -241,14 +237,8 @@ def _center(features: Tensor, membership: Tensor, averaging: Tensor) -> tuple[Te
     return shifted - membership @ means, means
 
 
-def row_products(rows: Tensor, kind: torch.dtype) -> Tensor:
-    """Return the inner products of all rows, (N, D) -> (N, N), in the type ``kind``."""
-    products: Tensor = _Products.apply(rows, kind)
-    return products
-
-
 class _Products(torch.autograd.Function):
-    """Inner products of all rows, with one product backward where autograd would make two and add them."""
+    """Inner products of all rows, (N, D) -> (N, N), with one product backward where autograd would add two."""
 
     vmap = staticmethod(refuse_vmap)
 
@@ -265,6 +255,9 @@ class _Products(torch.autograd.Function):
         (rows,) = ctx.saved_tensors
         with full_precision(rows):
             return (gradients[0] + gradients[0].T).to(rows.dtype) @ rows, None
+
+
+row_products: Callable[[Tensor, torch.dtype], Tensor] = _Products.apply
 
 
 class _Gram(torch.autograd.Function):

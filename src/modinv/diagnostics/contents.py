@@ -81,6 +81,7 @@ def contents_of(features: Tensor, labels: Tensor | None, modalities: Tensor, cou
     spread = statistics.centered.rows.square().sum(1).mean().sqrt()
     known = labels is not None
     partners, rivals = statistics.same_identity & ~statistics.same_cell, ~statistics.same_identity
+    between = statistics.kept(RowsToCenters).between_cells
     return BatchContents(
         rows=len(rows),
         num_features=rows.shape[1],
@@ -90,8 +91,8 @@ def contents_of(features: Tensor, labels: Tensor | None, modalities: Tensor, cou
         cell_rows=tuple(sorted(sizes.tolist())) if known else (),
         length=float(rows.square().sum(1).sqrt().mean()),
         spread=float(drop_rounding(spread, rounding(features))),
-        partner=_median(farthest(statistics.kept(RowsToCenters).between_cells, partners), partners) if known else math.nan,
-        rival=_median(nearest(statistics.kept(RowsToCenters).between_cells, rivals), rivals) if known else math.nan,
+        partner=_median(farthest(between, partners), partners) if known else math.nan,
+        rival=_median(nearest(between, rivals), rivals) if known else math.nan,
     )
 
 

@@ -130,7 +130,9 @@ class GaussianDistributionConsistencyLoss(Loss):
             return statistics
         # Rounding the products over the features must not reach the least eigenvalue, alpha tr Sigma / D.
         small = isinstance(self.shrinkage, str) or self.shrinkage < 64 * statistics.eps * dimension
-        return statistics.in_full_type() if small else statistics
+        if not small or statistics.features.dtype == statistics.dtype:
+            return statistics
+        return statistics.of(statistics.features.to(statistics.dtype))
 
     @override
     def extra_repr(self) -> str:

@@ -62,10 +62,9 @@ def hetero_center_triplet(
     anchors = partners.any(1) & ~same_identity.all(1)  # (C,)
     positive = farthest(distances, partners)
     negative = nearest(distances, ~same_identity)
-    weights = anchors / centers.times
-    weights = weights / weights.sum().clamp(min=1)
-    terms = (hinge(positive - negative, margin), positive, negative)
-    total, positive, negative = ((weights * term).sum() for term in terms)
+    votes = anchors / centers.times
+    weights = votes / votes.sum().clamp(min=1)
+    total, positive, negative = (weights @ term for term in (hinge(positive - negative, margin), positive, negative))
     return HeteroCenterTripletTerms(total + 0.0 * distances.sum(), positive, negative)
 
 

@@ -159,8 +159,6 @@ def farthest(distances: Tensor, mask: Tensor) -> Tensor:
 
 def nearest(distances: Tensor, mask: Tensor) -> Tensor:
     """Return the smallest distance of each row over the mask (…, N, N), 0 where the mask is empty, (…, N)."""
-    # Not infinity there: an infinite value that is masked later still makes the gradient 0 x inf.
-    some = mask.any(-1)
-    kept = distances.masked_fill(~mask & some[..., None], torch.inf)
+    kept = distances.masked_fill(~mask, torch.inf)
     smallest = kept.amin(-1) if len(distances) else kept.sum(-1)
-    return smallest.where(some, 0)
+    return smallest.masked_fill(smallest == torch.inf, 0)
