@@ -3,12 +3,15 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from benchmarks.costs import Cost, losses
 from benchmarks.page import Section, chapter, milliseconds, number, paragraph, table
 from benchmarks.store import Measured
+from losses.catalogue import LOSSES
 
 __all__ = ["summary"]
 
 _ROWS, _DIMENSION = 32, 2048  # of the tables of costs
+_DIVIDED = ("gaussian_distribution_consistency",)  # by divergence
 _SHOWN = {"wasserstein": "POT", "jeffreys": "`torch.distributions`", "moments": "D x D CORAL"}
 
 
@@ -37,23 +40,29 @@ def summary(sections: Mapping[str, Section], measured: Mapping[str, Measured], c
 
 def _costs(records: Mapping[str, list[Any]]) -> str:
     at_size = [factor for factor in records["floor"] if (factor.rows, factor.dimension) == (_ROWS, _DIMENSION)]
-    loops = [one for one in records["published"] if (one.identities, one.dimension) == (8, _DIMENSION)]
+    others = [one for one in records["costs"] if one.identities * one.images == _ROWS and one.page not in _DIVIDED]
+    names = {type(loss): name for name, loss in reversed(LOSSES.items())}  # the first form of each loss
     times = [
-        *((f"`{one.divergence}`", one.eager, one.compiled) for one in at_size),
-        *((one.loss, one.eager, one.compiled) for one in loops),
+        *((f"`{one.divergence}`", f"`{one.divergence}`", one.eager, one.compiled) for one in at_size),
+        *((_link(one), names.get(losses()[one.page]), one.eager, one.compiled) for one in others),
     ]
     counts = {one.name: (str(one.few), str(one.kernels)) for one in records["calls"]}
     rows = [
-        (name, milliseconds(eager), milliseconds(fast), f"**{number(eager / fast)}**", *counts.get(name, ("–", "–")))
-        for name, eager, fast in times
+        (shown, milliseconds(eager), milliseconds(fast), f"**{number(eager / fast)}**", *counts.get(name, ("–", "–")))
+        for shown, name, eager, fast in times
     ]
     text = f"""
-        {_ROWS} rows in each of two modalities (8 identities x 4), D = {_DIMENSION}. The first four lines are the
-        Gaussian loss with full covariance, by divergence. The others have their defaults. Calls are what an eager loss
-        asks of the backend, kernels what the compiled one launches instead.
+        {_ROWS} rows in each of two modalities (8 identities x 4), D = {_DIMENSION}; pair mining has four. The first
+        lines are the Gaussian loss with full covariance, by divergence. The others have their defaults. Calls are what
+        an eager loss asks of the backend, kernels what the compiled one launches instead, both in the first form of
+        the loss in [the last table](performance_tables.md#calls-of-the-backend).
     """
     columns = ("loss", "eager, ms", "compiled, ms", "times faster", "calls, eager", "kernels, compiled")
     return chapter("What a loss costs", text, table(columns, rows))
+
+
+def _link(cost: Cost) -> str:
+    return f"[{cost.page.replace('_', ' ')}](losses/{cost.page}.md)"
 
 
 def _competitors(records: Mapping[str, list[Any]]) -> str:
@@ -81,11 +90,13 @@ def _competitors(records: Mapping[str, list[Any]]) -> str:
 
 
 def _advice(records: Mapping[str, list[Any]]) -> str:
-    gains = {
-        **{(f"`{one.divergence}`", one.rows, one.dimension): one.eager / one.compiled for one in records["floor"]},
-        **{(one.loss, one.identities, one.dimension): one.eager / one.compiled for one in records["published"]},
-    }
-    slower = ", ".join(dict.fromkeys(name for (name, *_), gain in gains.items() if gain < 1)) or "none"
+    gains = [
+        *((f"`{one.divergence}`", one.eager / one.compiled) for one in records["floor"]),
+        *((one.loss, one.eager / one.compiled) for one in records["published"]),
+        *((_link(one), one.eager / one.compiled) for one in records["costs"]),
+    ]
+    slower = ", ".join(dict.fromkeys(name for name, gain in gains if gain < 1)) or "none"
+    most = max(gain for _, gain in gains)
     any_size = [one.eager / one.any_size for one in records["floor"]]
     sums = [one.shared / one.shared_compiled for one in records["sharing"]]
     shared = [one.alone / one.shared for one in records["sharing"]]
@@ -94,7 +105,7 @@ def _advice(records: Mapping[str, list[Any]]) -> str:
     small = [one.theirs / one.eager for one in records["ratios"] if one.dimension == 256]
     lines = [
         f"""**Compile where the loss shows in the profile, and keep the number of rows fixed** (`drop_last=True`).
-        `torch.compile(loss, fullgraph=True)` makes a loss up to {number(max(gains.values()))} times as fast and a sum
+        `torch.compile(loss, fullgraph=True)` makes a loss up to {number(most)} times as fast and a sum
         of five {_range(sums)} times. Slower at some size: {slower}. With a second size torch compiles once more, for
         any size, which leaves a factor of
         {_range(any_size)}. A compilation takes seconds: for a short run stay eager.""",
