@@ -6,7 +6,7 @@ from torch import Tensor
 
 from batches import make_batch
 from modinv import Batch, groups
-from modinv.centers import CellCenters, RowsToCenters
+from modinv.centers import CellCenters, RowsToCenters, identity_centers
 from modinv.statistics import statistics_of
 
 
@@ -76,3 +76,33 @@ def test_squared_distances_to_centers_are_those_of_the_rows_to_their_cell() -> N
 def test_losses_share_what_is_kept_of_a_batch() -> None:
     statistics = statistics_of(*make_batch())
     assert statistics.kept(CellCenters) is statistics.kept(CellCenters)
+
+
+def test_identity_centers_are_the_same_once_and_for_each_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels, _ = batch = make_batch((9, 7, 5))
+    once = identity_centers(statistics_of(*batch))
+    assert len(once.times) == len(labels.unique())
+    assert once.times.tolist() == [1.0] * len(once.times)
+    monkeypatch.setattr(groups, "places_of", lambda *_: None)
+    each = identity_centers(statistics_of(*batch))
+    expected = torch.stack(
+        [(row - features[labels == label].mean(0)).norm() for row, label in zip(features, labels, strict=True)]
+    )
+    for found in (once, each):
+        torch.testing.assert_close(found.of_rows, expected, rtol=1e-12, atol=1e-12)
+    assert each.times.tolist() == [int((labels == label).sum()) for label in labels]
+    # Every identity once, in the order of its first row.
+    first = [labels.tolist().index(label) for label in dict.fromkeys(labels.tolist())]
+    torch.testing.assert_close(each.distances[first][:, first], once.distances, rtol=1e-12, atol=1e-6)
+    assert torch.equal(each.others[first][:, first], once.others)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_equal_rows_are_at_no_distance_from_the_center_of_their_identity(kind: torch.dtype) -> None:
+    row = torch.randn(5, dtype=kind, generator=torch.Generator().manual_seed(0))
+    features = torch.stack([row, row, row, row + 1]).requires_grad_()
+    labels, modalities = torch.tensor([0, 0, 0, 1]), torch.tensor([0, 1, 0, 1])
+    of_rows = identity_centers(statistics_of(features, labels, modalities)).of_rows
+    (gradient,) = torch.autograd.grad(of_rows.sum(), features)
+    assert of_rows.tolist() == [0.0] * 4
+    assert not gradient.any()

@@ -119,6 +119,24 @@ def test_sum_of_losses_costs_one_gram_matrix_forward_and_one_product_backward() 
         assert products.count == 2
 
 
+def test_triplets_in_front_of_a_gaussian_loss_read_its_gram_matrix_too() -> None:
+    features, labels, modalities = make_batch((16, 16), dimension=97)
+    triplet, gaussian = modinv.BatchHardTripletLoss(), modinv.GaussianDistributionConsistencyLoss()
+    losses = modinv.WeightedLosses({"triplet": (1.0, triplet), "gaussian": (1.0, gaussian)})
+    with _CountProducts(32 * 32 * 97) as products:
+        terms = losses.terms(features, labels, modalities)
+    assert products.count == 1
+    torch.testing.assert_close(terms.triplet, triplet(features, labels, modalities), rtol=1e-12, atol=0)
+
+
+def test_centers_alone_in_a_sum_build_no_gram_matrix_of_the_rows() -> None:
+    features, labels, modalities = make_batch((16, 16), dimension=97)
+    losses = modinv.WeightedLosses({"center": (1.0, modinv.HeteroCenterTripletLoss())})
+    with _CountProducts(32 * 32 * 97) as products:
+        losses(features, labels, modalities)
+    assert products.count == 0
+
+
 def test_diagonal_covariance_builds_no_gram_matrix() -> None:
     features, labels, modalities = make_batch((16, 16), dimension=97)
     loss = modinv.GaussianDistributionConsistencyLoss(covariance="diagonal")

@@ -1,5 +1,7 @@
 """The centers of cells and identities: how far they are apart, and how far rows are from them."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -8,7 +10,7 @@ from modinv.directions import cosine_distances
 from modinv.distances import diagonal, safe_sqrt, squared_distances
 from modinv.statistics import Statistics, lazy, product_type, row_products
 
-__all__ = ["CellCenters", "IdentityCenters", "RowsToCenters"]
+__all__ = ["CellCenters", "IdentityCenters", "RowsToCenters", "identity_centers"]
 
 
 class CellCenters:
@@ -61,37 +63,35 @@ class CellCenters:
         return self._statistics.of(self._places.means(features), self.labels, self.modalities)
 
 
-class IdentityCenters:
-    """The centers of the identities over all modalities, C of them, likewise: ``statistics.kept(IdentityCenters)``.
+class IdentityCenters(NamedTuple):
+    """The centers of the identities over all modalities, C of them, each once or once for each row as above."""
 
-    Attributes:
-        others: which centers are of two identities, bool (C, C).
-        times: how often the identity stands here, (C,).
-        distances: between the centers, (C, C).
-        of_rows: the distance of each row to the center of its identity, (N,).
-    """
+    others: Tensor  # bool (C, C): which two are of two identities
+    times: Tensor  # (C,): how often the identity stands here
+    distances: Tensor  # (C, C): between the centers
+    of_rows: Tensor  # (N,): of each row to the center of its identity
 
-    def __init__(self, statistics: Statistics) -> None:
-        places = groups.places_of(statistics.labels)
-        if places is None:
-            to_centers = statistics.kept(RowsToCenters)
-            self.others, self.times = ~statistics.same_identity, to_centers.identities.sizes
-            self.distances, self.of_rows = to_centers.between_identities, diagonal(to_centers.of_identities)
-        else:
-            self._compare(statistics, places)
 
-    def _compare(self, statistics: Statistics, places: groups.Places) -> None:
-        """Measure with each center once."""
-        rows = statistics.shifted
-        centers = places.means(rows)
-        products = row_products(centers, statistics.dtype)
-        self.others = ~groups.same_identity(statistics.labels[places.first])
-        self.times = torch.ones(len(centers), dtype=statistics.dtype)
-        self.distances = safe_sqrt(squared_distances(products))
-        squares = (rows - centers.index_select(0, places.groups)).square().sum(1).to(statistics.dtype)
-        # The mean of equal rows rounds. What is left has no direction, and its root would give it a gradient.
-        noise = (16 * statistics.eps) ** 2 * diagonal(products.detach()).index_select(0, places.groups)
-        self.of_rows = safe_sqrt(squares.masked_fill(squares <= noise, 0))
+def identity_centers(statistics: Statistics) -> IdentityCenters:
+    """Return the centers of the identities: ``statistics.kept(identity_centers)``."""
+    places = groups.places_of(statistics.labels)
+    if places is None:
+        to_centers = statistics.kept(RowsToCenters)
+        own = diagonal(to_centers.of_identities)
+        times = to_centers.identities.sizes
+        return IdentityCenters(~statistics.same_identity, times, to_centers.between_identities, own)
+    rows = statistics.shifted
+    centers = places.means(rows)
+    products = row_products(centers, statistics.dtype)
+    squares = (rows - centers.index_select(0, places.groups)).square().sum(1).to(statistics.dtype)
+    # The mean of equal rows rounds. What is left has no direction, and its root would give it a gradient.
+    noise = (16 * statistics.eps) ** 2 * diagonal(products.detach()).index_select(0, places.groups)
+    return IdentityCenters(
+        others=~groups.same_identity(statistics.labels[places.first]),
+        times=torch.ones(len(centers), dtype=statistics.dtype),
+        distances=safe_sqrt(squared_distances(products)),
+        of_rows=safe_sqrt(squares.masked_fill(squares <= noise, 0)),
+    )
 
 
 class RowsToCenters:

@@ -7,7 +7,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from modinv._checks import check_number
-from modinv.centers import IdentityCenters
+from modinv.centers import identity_centers
 from modinv.losses.loss import Loss
 from modinv.statistics import Statistics
 
@@ -54,7 +54,7 @@ push=tensor(0.5000, dtype=torch.float64))
     2021; with two margins: Fang, Yang and Fu, "Visible-infrared person re-identification via semantic alignment and
     affinity inference" (SAAI), 2023. Both as their code has it.
     """
-    centers = statistics.kept(IdentityCenters)
+    centers = statistics.kept(identity_centers)
     pull = torch.relu(centers.of_rows - pull_margin).sum() / max(len(centers.of_rows), 1)
     weights = centers.others / centers.times.outer(centers.times)  # the rows of two identities share one vote
     push = (weights * torch.relu(margin - centers.distances)).sum() / weights.sum().clamp(min=1)
