@@ -98,12 +98,12 @@ class Places(NamedTuple):
 
     first: Tensor  # (G,): the first row of each group
     groups: Tensor  # (N,): the group of each row
-    sizes: Tensor  # floating (G,): rows of each group
+    sizes: Tensor  # (G,): rows of each group
 
     def means(self, rows: Tensor) -> Tensor:
         """Return the mean of each group, (N, D) -> (G, D)."""
         sums = rows.new_zeros(len(self.first), rows.shape[1]).index_add(0, self.groups, rows)
-        return sums / self.sizes.to(rows.dtype)[:, None]
+        return sums / self.sizes[:, None]
 
 
 def places_of(*numbers: Tensor) -> Places | None:
@@ -118,8 +118,7 @@ def places_of(*numbers: Tensor) -> Places | None:
     keys = zip(*(part.tolist() for part in values), strict=True)
     firsts = [rows.setdefault(key, row) for row, key in enumerate(keys)]  # of each row, the first row of its group
     found = np.unique(np.array(firsts, dtype=np.int64), return_inverse=True, return_counts=True)
-    first, groups, sizes = map(torch.from_numpy, found)
-    return Places(first, groups, sizes.double())
+    return Places(*map(torch.from_numpy, found))
 
 
 class Cells(Protocol):
