@@ -45,9 +45,8 @@ def losses() -> dict[str, type[torch.nn.Module]]:
     """Return the losses that have a file of their own, by the name of it, which is that of their page."""
     found = (getattr(modinv.losses, name) for name in modinv.losses.__all__ if name.endswith("Loss"))
     named = ((loss.__module__.rpartition(".")[2], loss) for loss in found)
-    return {
-        name: loss for name, loss in named if name not in ("loss", "adapters")
-    }  # what all are; those from elsewhere
+    general = ("loss", "adapters")  # what all are; those from elsewhere
+    return {name: loss for name, loss in named if name not in general}
 
 
 def measure(effort: Effort) -> list[Cost]:

@@ -62,7 +62,7 @@ def _costs(records: Mapping[str, list[Any]]) -> str:
 
 
 def _link(cost: Cost) -> str:
-    return f"[{cost.page.replace('_', ' ')}](losses/{cost.page}.md)"
+    return f"[`{cost.loss}`](losses/{cost.page}.md)"
 
 
 def _competitors(records: Mapping[str, list[Any]]) -> str:
