@@ -107,7 +107,8 @@ def _table(divergence: str, estimates: list[Estimate]) -> str:
     rows = [
         _row(choice, [one for one in estimates if one.choice.name == choice.name]) for choice in choices(divergence)
     ]
-    head = (f"`{divergence}`, truth {number(estimates[0].truth)}", "limit", *(f"n = {rows}" for rows in ROWS))
+    truth = 0 if abs(estimates[0].truth) < _ROUNDING else estimates[0].truth
+    head = (f"`{divergence}`, truth {number(truth)}", "limit", *(f"n = {rows}" for rows in ROWS))
     return table(head, rows)
 
 

@@ -57,7 +57,7 @@ def expected(divergence: str, first: Gaussian, second: Gaussian, covariance: str
     if divergence != "wasserstein":
         return oracles.DIVERGENCES[divergence](first, second)
     root = scipy.linalg.sqrtm(first[1])
-    cross = scipy.linalg.sqrtm(root @ second[1] @ root)
+    cross = scipy.linalg.sqrtm(root @ second[1] @ root).real  # SciPy before 1.16 rounds to complex numbers
     return float(((first[0] - second[0]) ** 2).sum() + np.trace(first[1] + second[1] - 2 * cross))
 
 
