@@ -6,8 +6,8 @@ from torch import Tensor
 
 from batches import make_batch
 from modinv import Batch, groups
-from modinv.centers import CellCenters, RowsToCenters, identity_centers
-from modinv.statistics import statistics_of
+from modinv.centers import CellCenters, IdentityCenters, RowsToCenters, identity_centers
+from modinv.statistics import Statistics, statistics_of
 
 
 def test_distances_to_centers_are_those_of_the_rows_to_all_cells() -> None:
@@ -71,6 +71,18 @@ def test_squared_distances_to_centers_are_those_of_the_rows_to_their_cell() -> N
     for row, label, modality, value in zip(features, labels, modalities, actual, strict=True):
         center = features[(labels == label) & (modalities == modality)].mean(0)
         torch.testing.assert_close(value, (row - center).square().sum(), rtol=1e-12, atol=1e-12)
+
+
+def test_functions_of_one_name_do_not_share_what_is_kept_of_a_batch() -> None:
+    statistics = statistics_of(*make_batch())
+
+    class Other:
+        @staticmethod
+        def identity_centers(statistics: Statistics) -> int:
+            return len(statistics.features)
+
+    assert isinstance(statistics.kept(identity_centers), IdentityCenters)
+    assert statistics.kept(Other.identity_centers) == len(statistics.features)
 
 
 def test_losses_share_what_is_kept_of_a_batch() -> None:

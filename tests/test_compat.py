@@ -51,7 +51,7 @@ def test_gathering_takes_the_newest_name_that_torch_has(names: dict[str, Any], m
 def test_products_are_rounded_where_the_user_allows_it(
     precision: str, rounded: bool, has_own_setting: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(modinv.statistics, "HAS_FP32_PRECISION", has_own_setting)
+    monkeypatch.setattr(_compat, "HAS_FP32_PRECISION", has_own_setting)
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(precision)
     try:
@@ -59,6 +59,25 @@ def test_products_are_rounded_where_the_user_allows_it(
         assert (statistics.centered.rows.dtype == torch.float64) == rounded
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not _compat.HAS_FP32_PRECISION, reason="the setting is of torch 2.9")
+@pytest.mark.parametrize(("backend", "kind"), [("mkldnn", torch.float64), ("cuda", torch.float32)])
+def test_the_newer_setting_of_rounding_counts_in_a_compiled_graph_too(backend: str, kind: torch.dtype) -> None:
+    setting: Any = getattr(torch.backends, backend).matmul  # of a GPU, it says nothing about a CPU
+    precision, before = torch.get_float32_matmul_precision(), setting.fp32_precision
+
+    def centered(features: Tensor) -> Tensor:
+        return statistics_of(features, torch.zeros(2).long(), torch.arange(2)).centered.rows
+
+    torch.compiler.reset()
+    setting.fp32_precision = "tf32"
+    try:
+        assert torch.compile(centered, fullgraph=True, backend="eager")(torch.ones(2, 3)).dtype == kind
+    finally:
+        setting.fp32_precision = before
+        torch.set_float32_matmul_precision(precision)  # the older name can be read again
 
 
 @pytest.mark.parametrize("loss", [modinv.HeteroCenterTripletLoss(), modinv.GaussianDistributionConsistencyLoss()])

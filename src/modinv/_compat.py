@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-__all__ = ["HAS_FP32_PRECISION", "WITHOUT_AUTOCAST", "all_gather_single", "check_compiler"]
+__all__ = ["HAS_FP32_PRECISION", "WITHOUT_AUTOCAST", "all_gather_single", "check_compiler", "rounds_products"]
 
 
 def all_gather_single(joined: Tensor, tensor: Tensor, group: dist.ProcessGroup | None) -> None:
@@ -19,6 +19,21 @@ def all_gather_single(joined: Tensor, tensor: Tensor, group: dist.ProcessGroup |
 # torch.backends.….matmul.fp32_precision, of which 2.9 is the first. Goes when 2.9 is the oldest.
 HAS_FP32_PRECISION = hasattr(torch.backends.mkldnn, "matmul")
 
+
+def rounds_products(is_cuda: bool) -> bool:
+    """Tell whether the user lets float32 products be rounded on this kind of device.
+
+    From 2.9 on the older name raises where the newer one was set.
+    """
+    if not HAS_FP32_PRECISION:
+        return torch.backends.cuda.matmul.allow_tf32
+    backend = torch.backends.cuda.matmul if is_cuda else torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    return backend.fp32_precision not in ("none", "ieee")
+
+
+# Dynamo calls a function with this mark instead of tracing it: it does not trace the newer setting.
+rounds_products._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
 # Asked here, since Dynamo cannot ask up to 2.6. "mps" goes when 2.5 is the oldest, which gave it an autocast.
 WITHOUT_AUTOCAST = frozenset(device for device in ("meta", "mps") if not torch.amp.is_autocast_available(device))
 
@@ -32,5 +47,5 @@ def check_compiler() -> None:
         )
 
 
-# Dynamo calls a function with this mark instead of tracing it: so the error is raised. Traced, it is a graph break.
+# Called and not traced, as above: so the error is raised. Traced, it is a graph break.
 check_compiler._dynamo_marked_constant = True  # type: ignore[attr-defined]

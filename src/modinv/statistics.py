@@ -23,7 +23,7 @@ from torch import Tensor
 
 from modinv import groups
 from modinv._checks import check_batch, refuse_vmap
-from modinv._compat import HAS_FP32_PRECISION, WITHOUT_AUTOCAST, check_compiler
+from modinv._compat import WITHOUT_AUTOCAST, check_compiler, rounds_products
 from modinv.distances import safe_sqrt, squared_distances
 
 __all__ = ["Centered", "Statistics", "full_precision", "lazy", "product_type", "row_products", "statistics_of"]
@@ -138,7 +138,8 @@ class Statistics:
         """The features around their common mean, in the type of products over them, (N, D)."""
         features = self.features.to(product_type(self.features))
         rows = features - features.mean(0).detach()
-        return rows if self._seen else rows + 0 * self.membership.sum(1, keepdim=True).to(rows.dtype)  # NaN
+        # A row of an unknown modality becomes NaN.
+        return rows if self._seen else rows + 0 * self.membership.sum(1, keepdim=True).to(rows.dtype)
 
     @lazy
     def row_gram(self) -> Tensor:
@@ -162,8 +163,8 @@ class Statistics:
         return safe_sqrt(self.squared_row_distances)
 
     def kept(self, make: Callable[["Statistics"], T]) -> T:
-        """Return what ``make`` makes of the batch, made once; losses share it by the name of ``make``."""
-        name = f"_kept_{make.__name__}"
+        """Return what ``make`` makes of the batch, made once; losses share it by module and name of ``make``."""
+        name = f"_kept_{make.__module__}.{make.__qualname__}"
         if not hasattr(self, name):
             setattr(self, name, make(self))
         made: T = getattr(self, name)
@@ -183,9 +184,12 @@ class Statistics:
 
     @property
     def zero(self) -> Tensor:
-        """A zero that hangs on the graph of what has been computed, and is NaN where a feature is not finite."""
-        made = (getattr(self, name, None) for name in ("_lazy_gram", "_lazy_row_gram"))
-        return 0.0 * next((gram for gram in made if gram is not None), self.features).sum()
+        """A zero on the graph of what has been computed; NaN where a feature is not finite, or a modality unknown."""
+        gram = getattr(self, "_lazy_gram", getattr(self, "_lazy_row_gram", None))
+        if gram is not None:
+            return 0.0 * gram.sum()
+        total = self.features.sum(dtype=self.dtype)
+        return 0.0 * (total if self._seen else total + self.counts.sum())
 
 
 def statistics_of(
@@ -221,13 +225,7 @@ def full_precision(features: Tensor) -> AbstractContextManager[object]:
 
 def product_type(features: Tensor) -> torch.dtype:
     """Return the type for products over the features: float64 where the user lets float32 products be rounded."""
-    if torch.compiler.is_compiling() or not HAS_FP32_PRECISION:
-        # What torch.set_float32_matmul_precision moves in all versions, and the one setting that Dynamo guards.
-        rounded = torch.backends.cuda.matmul.allow_tf32
-    else:
-        backend = torch.backends.cuda.matmul if features.is_cuda else torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-        rounded = backend.fp32_precision not in ("none", "ieee")
-    return torch.float64 if rounded else features.dtype
+    return torch.float64 if rounds_products(features.is_cuda) else features.dtype
 
 
 def _center(features: Tensor, membership: Tensor, averaging: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,8 @@ from benchmarks.inputs import DIVERGENCES, batch_of, gaussian
 from benchmarks.page import Goal, Section, chapter, explained, milliseconds, number, table, verdict
 from benchmarks.timing import Effort, best_times, forward_backward, threads
 from modinv.divergences import DenseGaussians
-from modinv.divergences.full import GramGaussians, RowGaussians
+from modinv.divergences.dense import RowGaussians
+from modinv.divergences.full import GramGaussians
 from modinv.groups import Comparisons
 from modinv.statistics import Statistics
 

@@ -232,6 +232,16 @@ def test_gathering_without_a_group_is_a_copy() -> None:
     assert str(together.compute()) != str(diagnostics.compute())
 
 
+def test_rows_after_gathering_are_drawn_as_without_it() -> None:
+    diagnostics = stream(BATCHES[:3], sample_size=20)
+    together = diagnostics.gather()
+    for each in (diagnostics, together):
+        for batch in BATCHES[3:]:
+            each.update(*batch)
+    assert set(together._sample.numbers.tolist()) == set(diagnostics._sample.numbers.tolist())
+    assert len(together._sample.numbers.unique()) == 20
+
+
 def test_diagnostics_can_be_pickled_in_the_middle_of_a_stream() -> None:
     diagnostics = stream(BATCHES, sample_size=10)
     copied = pickle.loads(pickle.dumps(diagnostics))

@@ -9,7 +9,8 @@ from torch import Tensor
 import modinv
 from batches import make_batch
 from modinv.divergences import DIVERGENCES, DenseGaussians, DivergenceName, full_gaussians
-from modinv.divergences.full import GramGaussians, RowGaussians
+from modinv.divergences.dense import RowGaussians
+from modinv.divergences.full import GramGaussians
 from modinv.groups import average, comparisons_of
 from modinv.statistics import Statistics, statistics_of
 

@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import modinv
 import needs
 from batches import degenerate_batches, make_batch
 from modinv import Batch
+from modinv.statistics import Statistics
 from quick import combined
 
 from .catalogue import ALGEBRA, ANGULAR, EVERY_LOSS, GAUSSIANS, LOSSES, PARTLY_CONSTANT, SLOW
@@ -235,6 +237,14 @@ def test_loss_is_mapped_by_vmap_rightly_or_refused_in_one_sentence(loss: nn.Modu
         assert str(error).startswith("torch.func.vmap cannot map this loss: call it on each part")  # noqa: PT017
     else:
         torch.testing.assert_close(values, torch.stack([loss(part, labels, modalities) for part in parts]))
+
+
+@every_loss
+def test_modality_that_is_out_of_range_makes_a_loss_nan_where_it_is_not_read(loss: Any) -> None:
+    batch, known = make_batch((4, 5, 6)), 2
+    if isinstance(loss, modinv.CenterGuidedPairMiningLoss):  # that of the catalogue reads its batch again
+        loss = modinv.CenterGuidedPairMiningLoss()
+    assert loss.read(Statistics(*batch, known, input_eps=1e-16, seen=False)).total.isnan()
 
 
 @pytest.mark.slow

@@ -36,6 +36,7 @@ def train(loss: Callable[..., Tensor], batch: Batch, steps: int) -> list[str]:
         (LEVEL("modality"), ONE_MODALITY, "two modalities"),
         (LEVEL("identity"), STRANGERS, "an identity in two modalities"),
         (LEVEL("within"), STRANGERS, "an identity in two modalities"),
+        (modinv.CenterGuidedPairMiningLoss(), STRANGERS, "an identity in two modalities"),
     ],
 )
 def test_loss_that_compares_nothing_for_100_batches_warns_once_and_names_the_sampler(

@@ -91,3 +91,5 @@ def test_logits_that_do_not_fit_are_refused(others: Tensor, says: str) -> None:
 def test_impossible_temperature_is_refused(temperature: Any) -> None:
     with pytest.raises(ValueError, match="temperature must be a finite number"):
         MutualLearningLoss(temperature=temperature)
+    with pytest.raises(ValueError, match="temperature must be a finite number"):
+        mutual_learning(*LOGITS, temperature=temperature)

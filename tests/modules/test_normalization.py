@@ -248,6 +248,7 @@ def test_repr_shows_the_options() -> None:
         ({"momentum": 1.5}, ValueError, "momentum must be .*got 1.5"),
         ({"momentum": None}, TypeError, "momentum must be .*got None"),
         ({"num_modalities": 0}, ValueError, "num_modalities must be .*got 0"),
+        ({"affine": "no"}, TypeError, "affine must be True or False, got 'no'"),
     ],
 )
 def test_a_wrong_option_is_refused(options: dict[str, float], error: type[Exception], message: str) -> None:

@@ -202,6 +202,7 @@ def test_repr_shows_the_options() -> None:
         ({"p": 1e39}, ValueError, "p must be .*got 1e"),
         ({"stripes": 0}, ValueError, "stripes must be at least 1, got 0"),
         ({"stripes": 2.0}, TypeError, "stripes must be .*got 2.0"),
+        ({"learnable": "no"}, TypeError, "learnable must be True or False, got 'no'"),
         ({"eps": -1.0}, ValueError, "eps must be .*got -1"),
         ({"eps": 1e-50}, ValueError, r"eps must be .*\[1e-25, 1e\+38\], got 1e-50"),
         ({"eps": 1e39}, ValueError, "eps must be .*got 1e"),

@@ -92,5 +92,5 @@ def or_one(lengths: Tensor) -> Tensor:
 
 
 def mean_of(values: Tensor, chosen: Tensor) -> Tensor:
-    """Return the mean of the chosen values, () ; 0 without any."""
+    """Return the mean of the chosen values, (); 0 without any."""
     return values.masked_fill(~chosen, 0).sum() / chosen.sum().clamp(min=1)

@@ -146,6 +146,7 @@ class StreamingDiagnostics:
         everyone = Sample(packed.features[:, :-1], packed.labels, packed.modalities, packed.features[:, -1])
         together._sample = joined_samples(together._sample, everyone, self.sample_size)
         together._cells = _gathered_cells(self._cells, group)
+        together._random = self._random  # from the start again, later rows would share the numbers of earlier ones
         return together
 
     def _draw(self, count: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Two Gaussians to one number: which are compared, what they are, and the formulas."""
+"""Gaussians to one number: their forms, the formulas, and the two-sample functions for outside of training."""
 
 from modinv.divergences.dense import DenseGaussians
 from modinv.divergences.diagonal import DiagonalGaussians, diagonal_gaussians

@@ -44,11 +44,7 @@ class Bias(NamedTuple):
 
 def _mean(gaussians: Gaussians, compared: Comparisons) -> Tensor:
     """Return what sampling adds to |mu_a - mu_b|^2, (P, R)."""
-    averaging = compared.averaging
-    shares = (
-        1 / compared.counts.clamp(min=1) if averaging is None else averaging.square().sum(0)
-    )  # (M, R): 1 / n, 0 without rows
-    return torch.add(*pairs(gaussians.traces() * shares))
+    return torch.add(*pairs(gaussians.traces() / compared.counts.clamp(min=1)))
 
 
 def _wasserstein(gaussians: Gaussians, compared: Comparisons) -> Parts:

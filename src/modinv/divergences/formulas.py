@@ -42,7 +42,7 @@ def wasserstein(gaussians: Gaussians) -> Parts:
 
 
 def kl(gaussians: Gaussians) -> Parts:
-    """Return the Kullback-Leibler divergence of the second Gaussian from the first, KL(a || b).
+    """Return the Kullback-Leibler divergence KL(a || b) of the first Gaussian a and the second b.
 
     (1/2) [delta^T S_b^-1 delta + tr(S_b^-1 S_a) - D + log det S_b - log det S_a].
 

@@ -24,7 +24,7 @@ from modinv.divergences.square_roots import nuclear_norm
 from modinv.groups import Comparisons, both_ways, pairs
 from modinv.statistics import Statistics, lazy
 
-__all__ = ["GramGaussians", "RowGaussians", "full_gaussians"]
+__all__ = ["GramGaussians", "full_gaussians"]
 
 
 def full_gaussians(statistics: Statistics, compared: Comparisons, shrinkage: float | str) -> DenseGaussians:
@@ -62,11 +62,10 @@ class GramGaussians(DenseGaussians):
         self.eps, self.input_eps = statistics.eps, statistics.input_eps
         self._statistics, self._gram = statistics, gram
         self._products, self._along_means, self.mean_products = _products_of(gram, compared)
-        self._squares: Tensor | None = None
 
     @override
     def squared_mean_distances(self) -> Tensor:
-        return self.compared.differences @ self.mean_products.flatten(0, 1)
+        return self.compared.pair_lengths(self.mean_products)
 
     @override
     def traces(self) -> Tensor:
@@ -117,12 +116,10 @@ class GramGaussians(DenseGaussians):
         squares = (self.squared_mean_distances() - explained) / rho
         return Mixture(squares, self.compared.sums(matrix.log_pivots) + self.dimension * rho.log())
 
-    @property
+    @lazy
     def squared_rows(self) -> Tensor:
         """|z|^2 of each row, (N,)."""
-        if self._squares is None:
-            self._squares = (self._products * self._identity()).sum(-1)  # no view: see modinv.distances.diagonal
-        return self._squares
+        return diagonal(self._products)
 
     @lazy
     def square_products(self) -> Tensor:

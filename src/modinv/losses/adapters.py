@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
@@ -30,8 +29,8 @@ class LabelLoss(nn.Module):
         TypeError: at construction on what cannot be called, or a loss of this library, which reads modalities.
 
     Example:
+        >>> import torch, modinv
         >>> from torch.nn import functional
-        >>> import modinv
         >>> loss = modinv.WeightedLosses({
         ...     "identity": (1.0, LabelLoss(functional.cross_entropy)),
         ...     "center": (1.0, modinv.HeteroCenterTripletLoss()),
@@ -76,7 +75,7 @@ class GivenModalities(nn.Module):
         RuntimeError: at call without modalities since the last one.
 
     Example:
-        >>> import modinv
+        >>> import torch, modinv
         >>> loss = GivenModalities(modinv.HeteroCenterTripletLoss())
         >>> loss.give(torch.arange(8) // 4)
         >>> loss(torch.randn(8, 4), torch.arange(8) % 4).shape
@@ -116,7 +115,7 @@ class GivenModalities(nn.Module):
 
 def _beside(features: Tensor, numbers: Tensor) -> Tensor:
     """Return numbers on the CPU on the device of the features; anything else is left to the checks of the loss."""
-    both = isinstance(features, torch.Tensor) and isinstance(numbers, torch.Tensor)
+    both = isinstance(features, Tensor) and isinstance(numbers, Tensor)
     return numbers.to(features.device) if both and numbers.device.type == "cpu" else numbers
 
 

@@ -91,10 +91,12 @@ class CenterGuidedPairMiningLoss(Loss):
         TypeError, ValueError: at construction on an impossible option, at call on a malformed batch.
     """
 
+    needs = "identities"
+
     def __init__(self, *, margin: float | None = 0.2, num_bases: int = 2, num_modalities: int | None = None) -> None:
-        self.num_bases = check_count("num_bases", num_bases, least=2)
+        num_bases = check_count("num_bases", num_bases, least=2)
         super().__init__(num_modalities=2 * num_bases if num_modalities is None else num_modalities)
-        self.margin = check_margin(margin)
+        self.margin, self.num_bases = check_margin(margin), num_bases
 
     @override
     def read(self, statistics: Statistics) -> CenterGuidedPairMiningTerms:

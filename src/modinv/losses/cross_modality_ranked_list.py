@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from modinv._checks import check_flag, check_number
 from modinv.directions import directions
-from modinv.losses.loss import Loss
+from modinv.losses.loss import Loss, row_means
 from modinv.statistics import Statistics
 
 __all__ = ["CrossModalityRankedListLoss", "CrossModalityRankedListTerms", "cross_modality_ranked_list"]
@@ -76,7 +76,8 @@ def cross_modality_ranked_list(
     positives, negatives = statistics.same_identity & ~myself, ~statistics.same_identity
     intra, cross = statistics.same_modality, ~statistics.same_modality
     kinds = ((intra, alpha_intra, margin_intra), (cross, alpha_cross, margin_cross))
-    pulls = [_pull(read.row_distances, positives & kind, alpha - margin) for kind, alpha, margin in kinds]
+    outside = (torch.relu(read.row_distances - (alpha - margin)) for _, alpha, margin in kinds)
+    pulls = [row_means(excess, positives & kind) for excess, (kind, *_) in zip(outside, kinds, strict=True)]
     pushes = [_push(read, negatives & kind, alpha, temperature) for kind, alpha, _ in kinds]
     rows = statistics.counts.sum().clamp(min=1)
     pull, push = (torch.add(*terms).sum() / rows for terms in (pulls, pushes))
@@ -134,11 +135,6 @@ class CrossModalityRankedListLoss(Loss):
     def extra_repr(self) -> str:
         names = ("alpha_intra", "margin_intra", "alpha_cross", "margin_cross", "temperature", "normalized")
         return ", ".join(f"{name}={getattr(self, name)}" for name in names)
-
-
-def _pull(distances: Tensor, positives: Tensor, radius: float) -> Tensor:
-    """Return what the positives (N, N) of each row are outside of the radius on the average, (N,)."""
-    return (torch.relu(distances - radius) * positives).sum(1) / positives.sum(1).clamp(min=1)
 
 
 def _push(read: Statistics, negatives: Tensor, radius: float, temperature: float) -> Tensor:

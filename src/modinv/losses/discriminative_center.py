@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from modinv.centers import RowsToCenters
 from modinv.distances import diagonal
-from modinv.losses.loss import Loss
+from modinv.losses.loss import Loss, row_means
 from modinv.statistics import Statistics
 
 __all__ = ["DiscriminativeCenterLoss", "DiscriminativeCenterTerms", "discriminative_center"]
@@ -59,11 +59,11 @@ def discriminative_center(statistics: Statistics) -> DiscriminativeCenterTerms:
     rivals = ~statistics.same_identity
     anchors = rivals.any(1).to(distances.dtype)  # (N,): all rows, or none with one identity
     positive = (anchors * diagonal(distances)).sum() / anchors.sum().clamp(min=1)
-    nearer = rivals & (distances < _mean(distances, rivals)[:, None])
+    nearer = rivals & (distances < row_means(distances, rivals)[:, None])
     nearer = nearer | (rivals & ~nearer.any(1, keepdim=True))
     votes = anchors / statistics.same_identity.sum(1)  # (N,): an identity's rows share one vote
     votes = votes / votes.sum().clamp(min=1)
-    negative = (votes * _mean(distances, nearer)).sum()
+    negative = (votes * row_means(distances, nearer)).sum()
     total = positive / torch.maximum(negative, _floor(statistics))
     return DiscriminativeCenterTerms(total + statistics.zero, positive, negative)
 
@@ -87,8 +87,3 @@ def _floor(statistics: Statistics) -> Tensor:
     """Return the least denominator, (): what is left of a distance between equal points; 1 where all rows are equal."""
     spread = diagonal(statistics.row_gram).detach().sum() / statistics.counts.sum().clamp(min=1)
     return torch.where(spread == 0, 1.0, 4 * (statistics.eps * spread).sqrt())
-
-
-def _mean(distances: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean distance of each row over the mask (N, N), 0 where the mask is empty, (N,)."""
-    return (distances * mask).sum(1) / mask.sum(1).clamp(min=1)

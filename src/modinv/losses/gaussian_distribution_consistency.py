@@ -40,7 +40,7 @@ class GaussianDistributionConsistencyLoss(Loss):
 
     Args:
         divergence: of two Gaussians. ``"wasserstein"`` (default) is the squared 2-Wasserstein distance, ``"kl"`` the
-            Kullback-Leibler divergence of the lower-numbered modality from the higher, ``"jeffreys"`` the mean of both
+            Kullback-Leibler divergence KL(lower || higher) by modality number, ``"jeffreys"`` the mean of both
             directions, ``"bhattacharyya"`` the Bhattacharyya distance, ``"jensen_shannon"`` the mean KL to the Gaussian
             of the pooled moments (all modalities at once), ``"moments"`` |mu_a - mu_b|^2 + |S_a - S_b|_F^2. The default
             needs no shrinkage and scored best in docs/reproduction.md; it can be differentiated once.

@@ -36,7 +36,7 @@ def hetero_center_divergence(
     A row whose identity is in one modality only has no pull. Every row and every q counts once. Logarithms are taken
     of logits, so that a confident row has a finite divergence; only the logarithm of a mean stops at about -708.
 
-    Cost: the shared Gram matrix and three products of N x N x C.
+    Cost: three products of N x N x C in the type of the statistics; no Gram matrix.
 
     Args:
         statistics: of the batch, whose features are logits.

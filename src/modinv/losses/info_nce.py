@@ -52,11 +52,15 @@ def info_nce(
     the mean over several positives: Khosla et al., "Supervised contrastive learning", 2020, eq. 2. Between centers it
     is part of the MRIC loss of HOS-Net.
     """
-    rows = statistics.kept(CellCenters) if level == "center" else statistics
-    distances = rows.cosine_distances if isinstance(rows, CellCenters) else cosine_distances(rows)  # (N, N)
-    votes = 1 / rows.times if isinstance(rows, CellCenters) else distances.new_ones(len(distances))  # (N,)
+    compared: Statistics | CellCenters = statistics
+    if level == "center":
+        compared = statistics.kept(CellCenters)
+        distances, votes = compared.cosine_distances, 1 / compared.times  # (N, N), (N,)
+    else:
+        distances = cosine_distances(statistics)  # (N, N)
+        votes = distances.new_ones(len(distances))  # (N,)
     scores = -distances / temperature  # of the cosines, less a constant
-    candidates, same = ~rows.same_modality, rows.same_identity
+    candidates, same = ~compared.same_modality, compared.same_identity
     anchors = (candidates & same).any(1) & (candidates & ~same).any(1)  # (N,)
     # Where there is no candidate the whole row stands in: finite, and left out by the weights.
     rivals = (scores + votes.log()).masked_fill(~candidates & anchors[:, None], -torch.inf)

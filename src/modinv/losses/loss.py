@@ -10,7 +10,7 @@ from modinv._checks import check_count, check_floating, describe
 from modinv.losses.meetings import Meeting, Meetings
 from modinv.statistics import Statistics, full_precision, statistics_of
 
-__all__ = ["Loss", "as_dict", "farthest", "hinge", "nearest"]
+__all__ = ["Loss", "as_dict", "farthest", "hinge", "nearest", "row_means"]
 
 
 class Loss(nn.Module):
@@ -162,3 +162,8 @@ def nearest(distances: Tensor, mask: Tensor) -> Tensor:
     kept = distances.masked_fill(~mask, torch.inf)
     smallest = kept.amin(-1) if len(distances) else kept.sum(-1)
     return smallest.masked_fill(smallest == torch.inf, 0)
+
+
+def row_means(values: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean of each row over the mask (…, N, N), 0 where the mask is empty, (…, N)."""
+    return (values * mask).sum(-1) / mask.sum(-1).clamp(min=1)

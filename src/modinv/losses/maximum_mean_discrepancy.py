@@ -151,7 +151,7 @@ def discrepancies(kernel: Tensor, statistics: Statistics, compared: Comparisons,
         alone = torch.eye(max(kernel.shape[-1], len(counts)), dtype=kernel.dtype, device=kernel.device)
         kernel = kernel - kernel * alone[: kernel.shape[-1], : kernel.shape[-1]]
         products = products - alone[: len(counts), : len(counts), None] * counts
-    means = cell_sums(kernel, statistics, compared) / products.clamp(min=1)  # (P, M, M, R)
+    means = _cell_sums(kernel, statistics, compared) / products.clamp(min=1)  # (P, M, M, R)
     return (compared.differences[:, :, None] * means.flatten(1, 2)).sum(1)
 
 
@@ -166,13 +166,13 @@ def mean_squares(squares: Tensor, statistics: Statistics, compared: Comparisons)
         compared: from :func:`modinv.groups.comparisons_of`, at level ``"modality"`` or ``"identity"``.
     """
     count = torch.add(*pairs(compared.counts))  # (P, R)
-    sums = compared.differences.abs() @ cell_sums(squares.detach()[None], statistics, compared)[0].flatten(0, 1)
+    sums = compared.differences.abs() @ _cell_sums(squares.detach()[None], statistics, compared)[0].flatten(0, 1)
     means = sums / (count * (count - 1)).clamp(min=1)
     lengths = diagonal(statistics.row_gram.detach()).sum() / max(len(squares), 1)
     return means.masked_fill(means <= 16 * statistics.eps * lengths, 0)
 
 
-def cell_sums(values: Tensor, statistics: Statistics, compared: Comparisons) -> Tensor:
+def _cell_sums(values: Tensor, statistics: Statistics, compared: Comparisons) -> Tensor:
     """Add up the values of two rows over the rows of two modalities in each comparison, (P, N, N) -> (P, M, M, R)."""
     members, belongs = statistics.membership, compared.belongs
     if belongs is None:

@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from modinv._checks import check_choice
 from modinv.directions import cosine_distances, directions
-from modinv.losses.loss import Loss
+from modinv.losses.loss import Loss, row_means
 from modinv.statistics import Statistics
 
 __all__ = ["ModalitySharedEnhancementLoss", "ModalitySharedEnhancementTerms", "modality_shared_enhancement"]
@@ -58,7 +58,7 @@ def modality_shared_enhancement(
     partners = statistics.same_identity & ~statistics.same_modality
     siblings = statistics.same_cell & ~myself
     anchors = (partners.any(1) & siblings.any(1)).to(distances.dtype)  # (N,)
-    cross, intra = _mean(distances, partners), _mean(distances, siblings)
+    cross, intra = row_means(distances, partners), row_means(distances, siblings)
     weights = anchors / anchors.sum().clamp(min=1)
     total, cross, intra = (weights @ term for term in ((cross - intra).square(), cross, intra))
     return ModalitySharedEnhancementTerms(total + read.zero, cross, intra)
@@ -89,8 +89,3 @@ class ModalitySharedEnhancementLoss(Loss):
     @override
     def extra_repr(self) -> str:
         return f"distance={self.distance!r}"
-
-
-def _mean(distances: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean distance of each row over the mask (N, N), 0 where the mask is empty, (N,)."""
-    return (distances * mask).sum(1) / mask.sum(1).clamp(min=1)

@@ -32,7 +32,7 @@ def mutual_learning(logits: Tensor, others: Tensor, *, temperature: float = 1.0)
         The value (), float64 for float64 logits, float32 otherwise; 0 for no row.
 
     Raises:
-        TypeError, ValueError: on logits that are not of one shape, in one sentence.
+        TypeError, ValueError: in one sentence, on logits that are not of one shape or a temperature of 0 or less.
 
     Example:
         >>> import torch
@@ -40,9 +40,11 @@ def mutual_learning(logits: Tensor, others: Tensor, *, temperature: float = 1.0)
         >>> mutual_learning(own, other)  # log((1 + e) / 2) - 1 / 2
         tensor(0.1201)
 
-    Reference: Wu, Dai, Chen, Huang, Wu, Huang and Ji, "Discover cross-modality nuances for visible-infrared person
+    Reference: Wu, Dai, Chen, Lin, Wu, Huang, Zhong and Ji, "Discover cross-modality nuances for visible-infrared person
     re-identification", 2021, whose code has no temperature.
     """
+    if not torch.compiler.is_compiling():  # a number that changes between steps is a symbol there
+        check_number("temperature", temperature, least=0, open_least=True)
     check_floating("logits", logits, shape="(N, C)")
     check_floating("others", others, shape="(N, C)")
     if logits.ndim != 2 or logits.shape[1] == 0:

@@ -73,7 +73,7 @@ def prediction_consistency(
     compared = comparisons_of(statistics, "identity")
     values = _of_rows(logits, compared) if level == "row" else _of_centers(logits, compared, divergence)  # (P, R)
     total = temperature**2 * (pair_weights(compared, 0) * values).sum()
-    return PredictionConsistencyTerms(total + 0.0 * logits.sum() + 0.0 * statistics.counts.sum())
+    return PredictionConsistencyTerms(total + statistics.zero)
 
 
 class PredictionConsistencyLoss(Loss):

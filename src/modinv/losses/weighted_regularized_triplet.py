@@ -92,8 +92,8 @@ def weighted_regularized_triplet(
         negative = _as_published(distances, -alpha * distances, others)
     shares = anchors.to(distances.dtype) / anchors.sum().clamp(min=1)  # (N,)
     gap = positive - negative
-    hinge = torch.nn.functional.softplus(gamma * gap * gap.abs() if squared else gamma * gap)
-    total, positive, negative = (shares @ term for term in (hinge, positive, negative))
+    losses = torch.nn.functional.softplus(gamma * gap * gap.abs() if squared else gamma * gap)
+    total, positive, negative = (shares @ term for term in (losses, positive, negative))
     return WeightedRegularizedTripletTerms(total + statistics.zero, positive, negative)
 
 

@@ -35,7 +35,7 @@ class InstanceNormGate(nn.Module):
         torch.Size([2, 32, 6, 3])
 
     Reference:
-        Wu, Dai, Chen, Chen, Wu, Huang, Lin, Ji: Discover cross-modality nuances for visible-infrared person
+        Wu, Dai, Chen, Lin, Wu, Huang, Zhong, Ji: Discover cross-modality nuances for visible-infrared person
         re-identification, CVPR 2021, section 3.2. Formula as in its public code; ours are the names.
     """
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modinv._checks import check_count, check_eps, check_inputs, check_module_inputs, check_number
+from modinv._checks import check_count, check_eps, check_flag, check_inputs, check_module_inputs, check_number
 from modinv.groups import membership
 
 __all__ = ["PerModalityBatchNorm"]
@@ -76,12 +76,12 @@ class PerModalityBatchNorm(nn.Module):
         self.num_modalities = check_count("num_modalities", num_modalities)
         self.eps = check_eps(eps)
         self.momentum = check_number("momentum", momentum, least=0.0, most=1.0)
-        self.affine = bool(affine)
+        self.affine = check_flag("affine", affine)
         shape = (self.num_modalities, self.num_features)
         self.register_buffer("running_mean", torch.zeros(shape))
         self.register_buffer("running_variance", torch.ones(shape))
-        self.weight = nn.Parameter(torch.ones(shape)) if affine else None
-        self.bias = nn.Parameter(torch.zeros(shape)) if affine else None
+        self.weight = nn.Parameter(torch.ones(shape)) if self.affine else None
+        self.bias = nn.Parameter(torch.zeros(shape)) if self.affine else None
 
     def forward(self, inputs: Tensor, modalities: Tensor) -> Tensor:
         """Return the normalised rows, (N, D) or (N, C, H, W), in the order and the type of ``inputs``."""

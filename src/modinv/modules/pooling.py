@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from modinv._checks import check_count, check_eps, check_inputs, check_number
+from modinv._checks import check_count, check_eps, check_flag, check_inputs, check_number
 
 __all__ = ["GeM", "generalized_mean"]
 
@@ -47,7 +47,7 @@ class GeM(nn.Module):
     def __init__(self, p: float = 3.0, *, stripes: int = 1, learnable: bool = False, eps: float = 1e-6) -> None:
         super().__init__()
         self.initial_p = check_number("p", p, least=0.0, most=torch.finfo(torch.float32).max, open_least=True)
-        self.p = nn.Parameter(torch.tensor([self.initial_p])) if learnable else self.initial_p
+        self.p = nn.Parameter(torch.tensor([self.initial_p])) if check_flag("learnable", learnable) else self.initial_p
         self.stripes = check_count("stripes", stripes)
         self.eps = check_eps(eps)
 

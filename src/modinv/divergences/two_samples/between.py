@@ -50,7 +50,7 @@ def divergence_between(
             denominator n - 1, and one row has the covariance zero. For what does not fit in memory see
             :func:`moments_of`.
         second: samples or Moments of the same D, of any number of rows.
-        divergence: ``"wasserstein"`` (squared, default), ``"kl"`` (of second from first, KL(first || second)),
+        divergence: ``"wasserstein"`` (squared, default), ``"kl"`` (KL(first || second)),
             ``"jeffreys"`` (mean of both directions), ``"bhattacharyya"``, ``"jensen_shannon"`` (moment-matched, equal
             weights) or ``"moments"``. All but the first and the last need covariances of full rank.
         covariance: ``"full"`` (default), ``"diagonal"`` or ``"isotropic"`` (mean variance times the identity).
