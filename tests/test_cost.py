@@ -64,7 +64,7 @@ OTHER_CALLS = {
     "maximum mean discrepancy identity unbiased": 123,
     "similarity preservation": 159,
     "sinkhorn identity": 161,
-    "prediction jensen_shannon": 98,
+    "prediction jensen_shannon": 96,
     "info_nce center": 131,
     "weighted losses": 354,
     "weighted regularized triplet": 89,
@@ -81,8 +81,8 @@ OTHER_CALLS = {
     "maximum mean discrepancy": 105,
     "class-aware discrepancy": 126,
     "sinkhorn": 150,
-    "prediction jeffreys": 81,
-    "prediction row": 90,
+    "prediction jeffreys": 79,
+    "prediction row": 88,
     "info_nce row": 116,
 }
 

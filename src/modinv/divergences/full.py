@@ -62,10 +62,11 @@ class GramGaussians(DenseGaussians):
         self.eps, self.input_eps = statistics.eps, statistics.input_eps
         self._statistics, self._gram = statistics, gram
         self._products, self._along_means, self.mean_products = _products_of(gram, compared)
+        self._squares: Tensor | None = None
 
     @override
     def squared_mean_distances(self) -> Tensor:
-        return self.compared.pair_lengths(self.mean_products)
+        return self.compared.differences @ self.mean_products.flatten(0, 1)
 
     @override
     def traces(self) -> Tensor:
@@ -116,10 +117,12 @@ class GramGaussians(DenseGaussians):
         squares = (self.squared_mean_distances() - explained) / rho
         return Mixture(squares, self.compared.sums(matrix.log_pivots) + self.dimension * rho.log())
 
-    @lazy
+    @property
     def squared_rows(self) -> Tensor:
         """|z|^2 of each row, (N,)."""
-        return diagonal(self._products)
+        if self._squares is None:
+            self._squares = (self._products * self._identity()).sum(-1)  # no view: see modinv.distances.diagonal
+        return self._squares
 
     @lazy
     def square_products(self) -> Tensor:
