@@ -8,7 +8,7 @@ from torch import Tensor
 from modinv import groups
 from modinv.directions import cosine_distances
 from modinv.distances import diagonal, safe_sqrt, squared_distances
-from modinv.statistics import Statistics, lazy, product_type, row_products
+from modinv.statistics import Statistics, lazy, row_products
 
 __all__ = ["CellCenters", "IdentityCenters", "RowsToCenters", "identity_centers"]
 
@@ -57,7 +57,7 @@ class CellCenters:
     @lazy
     def as_rows(self) -> Statistics:
         """The statistics of the centers, as if they were rows."""
-        features = self._statistics.features.to(product_type(self._statistics.features))
+        features = self._statistics.features.to(self._statistics.kind)
         if self._places is None:
             return self._statistics.of(self._statistics.cells.means(features))
         return self._statistics.of(self._places.means(features), self.labels, self.modalities)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from modinv.distances import safe_sqrt
-from modinv.statistics import Statistics, product_type
+from modinv.statistics import Statistics
 
 __all__ = ["cosine_distances", "directions", "inner_products"]
 
@@ -29,6 +29,6 @@ def cosine_distances(statistics: Statistics) -> Tensor:
 def inner_products(statistics: Statistics) -> Tensor:
     """Return the inner products x_i . x_j of the features as they are, (N, N)."""
     features, dtype = statistics.features, statistics.dtype
-    shift = features.detach().to(product_type(features)).mean(0).to(dtype)
+    shift = features.detach().to(statistics.kind).mean(0).to(dtype)
     along = features.to(dtype) @ shift  # (N,)
     return statistics.row_gram + along[:, None] + along - shift @ shift

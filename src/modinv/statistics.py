@@ -26,7 +26,7 @@ from modinv._checks import check_batch, refuse_vmap
 from modinv._compat import WITHOUT_AUTOCAST, check_compiler, rounds_products
 from modinv.distances import safe_sqrt, squared_distances
 
-__all__ = ["Centered", "Statistics", "full_precision", "lazy", "product_type", "row_products", "statistics_of"]
+__all__ = ["Centered", "Statistics", "full_precision", "lazy", "row_products", "statistics_of"]
 
 T = TypeVar("T")
 
@@ -81,6 +81,8 @@ class Statistics:
         self.modalities = modalities
         self.input_eps = input_eps
         self.eps = torch.finfo(features.dtype).eps  # of the products over the features
+        # Of products over the features: float64 where the user lets float32 products be rounded.
+        self.kind = torch.float64 if rounds_products(features.is_cuda) else features.dtype
         # Of all that is N x N; Apple's GPUs have no float64.
         self.dtype = torch.float64 if features.device.type != "mps" else torch.float32
         members = groups.membership(modalities, num_modalities)
@@ -124,19 +126,18 @@ class Statistics:
     @lazy
     def centered(self) -> Centered:
         """The rows and means themselves, for what does not go through the Gram matrix."""
-        kind = product_type(self.features)
-        return Centered(*_center(self.features.to(kind), self.membership.to(kind), self.averaging.to(kind)))
+        return Centered(*_center(*(part.to(self.kind) for part in (self.features, self.membership, self.averaging))))
 
     @lazy
     def gram(self) -> Tensor:
         """Inner products of the rows and, after them, the means: (N + M, N + M)."""
-        gram, _ = _Gram.apply(self.features, self.membership, self.averaging, product_type(self.features))
+        gram, _ = _Gram.apply(self.features, self.membership, self.averaging, self.kind)
         return gram
 
     @lazy
     def shifted(self) -> Tensor:
         """The features around their common mean, in the type of products over them, (N, D)."""
-        features = self.features.to(product_type(self.features))
+        features = self.features.to(self.kind)
         rows = features - features.mean(0).detach()
         # A row of an unknown modality becomes NaN.
         return rows if self._seen else rows + 0 * self.membership.sum(1, keepdim=True).to(rows.dtype)
@@ -221,11 +222,6 @@ def full_precision(features: Tensor) -> AbstractContextManager[object]:
         check_compiler()
     device_type = features.device.type if isinstance(features, Tensor) else "cpu"
     return nullcontext() if device_type in WITHOUT_AUTOCAST else torch.autocast(device_type, enabled=False)
-
-
-def product_type(features: Tensor) -> torch.dtype:
-    """Return the type for products over the features: float64 where the user lets float32 products be rounded."""
-    return torch.float64 if rounds_products(features.is_cuda) else features.dtype
 
 
 def _center(features: Tensor, membership: Tensor, averaging: Tensor) -> tuple[Tensor, Tensor]:
