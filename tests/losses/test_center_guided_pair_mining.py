@@ -99,7 +99,11 @@ def test_terms_make_the_total_with_half_of_the_rivals() -> None:
 
 @pytest.mark.parametrize(
     ("options", "says"),
-    [({"num_bases": 1}, "num_bases must be at least 2, got 1"), ({"margin": -0.1}, "margin must be a finite number")],
+    [
+        ({"num_bases": 1}, "num_bases must be at least 2, got 1"),
+        ({"num_bases": 3, "num_modalities": 3}, "num_modalities must be at least 4, got 3"),
+        ({"margin": -0.1}, "margin must be a finite number"),
+    ],
 )
 def test_impossible_option_is_refused(options: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):

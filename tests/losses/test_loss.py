@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from typing_extensions import assert_type
 
 import modinv
 import needs
@@ -93,3 +94,10 @@ def test_terms_as_a_dictionary_are_detached_and_bear_the_prefix() -> None:
 def test_what_is_no_terms_is_refused(terms: object) -> None:
     with pytest.raises(TypeError, match=r"terms must be what loss.terms\(features, labels, modalities\) returns, got"):
         as_dict(terms)
+
+
+def test_terms_have_the_type_of_their_loss() -> None:
+    terms = modinv.HeteroCenterTripletLoss().terms(*make_batch())
+    assert_type(terms, modinv.losses.HeteroCenterTripletTerms)  # for mypy and for an editor that completes names
+    assert isinstance(terms, modinv.losses.HeteroCenterTripletTerms)
+    assert_type(modinv.WeightedLosses({"center": (1.0, CENTER)}).terms(*make_batch()), Any)  # its names are known later

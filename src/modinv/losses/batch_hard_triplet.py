@@ -76,7 +76,7 @@ def batch_hard_triplet(
     return BatchHardTripletTerms(total + statistics.zero, *(distances @ weights))
 
 
-class BatchHardTripletLoss(Loss):
+class BatchHardTripletLoss(Loss[BatchHardTripletTerms]):
     """The loss of :func:`modinv.losses.batch_hard_triplet`.
 
     Args:

@@ -62,7 +62,7 @@ push=tensor(0.5000, dtype=torch.float64))
     return CenterClusterTerms(pull + push + attached, pull, push)
 
 
-class CenterClusterLoss(Loss):
+class CenterClusterLoss(Loss[CenterClusterTerms]):
     """The loss of :func:`modinv.losses.center_cluster`.
 
     Args:

@@ -79,7 +79,7 @@ def center_guided_pair_mining(
     return CenterGuidedPairMiningTerms(total + 0.0 * distances.sum(), pairing, expanded_rivals, base_rivals)
 
 
-class CenterGuidedPairMiningLoss(Loss):
+class CenterGuidedPairMiningLoss(Loss[CenterGuidedPairMiningTerms]):
     """The loss of :func:`modinv.losses.center_guided_pair_mining`.
 
     Args:
@@ -95,6 +95,8 @@ class CenterGuidedPairMiningLoss(Loss):
 
     def __init__(self, *, margin: float | None = 0.2, num_bases: int = 2, num_modalities: int | None = None) -> None:
         num_bases = check_count("num_bases", num_bases, least=2)
+        if num_modalities is not None:
+            check_count("num_modalities", num_modalities, least=num_bases + 1)  # one expansion
         super().__init__(num_modalities=2 * num_bases if num_modalities is None else num_modalities)
         self.margin, self.num_bases = check_margin(margin), num_bases
 

@@ -53,7 +53,7 @@ def class_aware_discrepancy(statistics: Statistics, *, unbiased: bool = False) -
     return ClassAwareDiscrepancyTerms((pair_weights(compared, int(unbiased)) * values).sum() + rows.zero)
 
 
-class ClassAwareDiscrepancyLoss(Loss):
+class ClassAwareDiscrepancyLoss(Loss[ClassAwareDiscrepancyTerms]):
     """The loss of :func:`modinv.losses.class_aware_discrepancy`.
 
     Args:

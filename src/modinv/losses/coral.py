@@ -18,7 +18,7 @@ class CoralTerms(NamedTuple):
     total: Tensor  # ()
 
 
-class CoralLoss(Loss):
+class CoralLoss(Loss[CoralTerms]):
     """Measure |S_a - S_b|_F^2 / (4 D^2), the squared distance of the covariances of the modalities.
 
     It is the covariance part of ``GaussianDistributionConsistencyLoss(divergence="moments")`` divided by 4 D, and

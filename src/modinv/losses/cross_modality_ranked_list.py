@@ -84,7 +84,7 @@ def cross_modality_ranked_list(
     return CrossModalityRankedListTerms(pull + push + read.zero, pull, push)
 
 
-class CrossModalityRankedListLoss(Loss):
+class CrossModalityRankedListLoss(Loss[CrossModalityRankedListTerms]):
     """The loss of :func:`modinv.losses.cross_modality_ranked_list`.
 
     Args:

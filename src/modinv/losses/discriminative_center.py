@@ -68,7 +68,7 @@ def discriminative_center(statistics: Statistics) -> DiscriminativeCenterTerms:
     return DiscriminativeCenterTerms(total + statistics.zero, positive, negative)
 
 
-class DiscriminativeCenterLoss(Loss):
+class DiscriminativeCenterLoss(Loss[DiscriminativeCenterTerms]):
     """The loss of :func:`modinv.losses.discriminative_center`.
 
     Args:

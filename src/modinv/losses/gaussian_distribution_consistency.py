@@ -32,7 +32,7 @@ class GaussianTerms(NamedTuple):
     covariance: Tensor  # ()
 
 
-class GaussianDistributionConsistencyLoss(Loss):
+class GaussianDistributionConsistencyLoss(Loss[GaussianTerms]):
     """Measure how far the feature distributions of the modalities are apart, each taken as one Gaussian.
 
     The value is divided by D, so that a weight carries over between embedding sizes. More than two modalities: the mean

@@ -70,7 +70,7 @@ def hetero_center(
     return HeteroCenterTerms(total, gap / count)
 
 
-class HeteroCenterLoss(Loss):
+class HeteroCenterLoss(Loss[HeteroCenterTerms]):
     """The loss of :func:`modinv.losses.hetero_center`.
 
     Args:

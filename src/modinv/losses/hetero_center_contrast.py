@@ -62,7 +62,7 @@ def hetero_center_contrast(statistics: Statistics, *, margin: float) -> HeteroCe
     return HeteroCenterContrastTerms(pull + push + statistics.zero, pull, push)
 
 
-class HeteroCenterContrastLoss(Loss):
+class HeteroCenterContrastLoss(Loss[HeteroCenterContrastTerms]):
     """The loss of :func:`modinv.losses.hetero_center_contrast`.
 
     Args:

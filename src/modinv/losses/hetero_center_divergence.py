@@ -60,7 +60,7 @@ def hetero_center_divergence(
     return HeteroCenterDivergenceTerms(pull + push + statistics.zero, pull, push)
 
 
-class HeteroCenterDivergenceLoss(Loss):
+class HeteroCenterDivergenceLoss(Loss[HeteroCenterDivergenceTerms]):
     """The loss of :func:`modinv.losses.hetero_center_divergence`, of logits in the place of features.
 
     Args:

@@ -68,7 +68,7 @@ def hetero_center_triplet(
     return HeteroCenterTripletTerms(total + 0.0 * distances.sum(), positive, negative)
 
 
-class HeteroCenterTripletLoss(Loss):
+class HeteroCenterTripletLoss(Loss[HeteroCenterTripletTerms]):
     """The loss of :func:`modinv.losses.hetero_center_triplet`.
 
     Args:

@@ -72,7 +72,7 @@ def info_nce(
     return InfoNCETerms(total + 0.0 * distances.sum())
 
 
-class InfoNCELoss(Loss):
+class InfoNCELoss(Loss[InfoNCETerms]):
     """The loss of :func:`modinv.losses.info_nce`.
 
     Args:

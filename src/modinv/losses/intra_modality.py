@@ -74,7 +74,7 @@ def intra_modality(statistics: Statistics, *, margin: float) -> IntraModalityTer
     return IntraModalityTerms(compactness + discrepancy + statistics.zero, compactness, discrepancy)
 
 
-class IntraModalityLoss(Loss):
+class IntraModalityLoss(Loss[IntraModalityTerms]):
     """The loss of :func:`modinv.losses.intra_modality`.
 
     Args:

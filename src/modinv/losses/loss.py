@@ -1,10 +1,10 @@
 """What all losses are: a module that reads the statistics of a batch and returns its terms."""
 
-from typing import Any
+from typing import Any, Generic
 
 import torch
 from torch import Tensor, nn
-from typing_extensions import override
+from typing_extensions import TypeVar, override
 
 from modinv._checks import check_count, check_floating, describe
 from modinv.losses.meetings import Meeting, Meetings
@@ -13,7 +13,10 @@ from modinv.statistics import Statistics, full_precision, statistics_of
 __all__ = ["Loss", "as_dict", "farthest", "hinge", "nearest", "row_means"]
 
 
-class Loss(nn.Module):
+Terms = TypeVar("Terms", default=Any)  # a NamedTuple with ``total`` first
+
+
+class Loss(nn.Module, Generic[Terms]):
     """A loss by the data contract: ``loss(features, labels, modalities) -> ()``.
 
     A subclass defines :meth:`read`. The value does not depend on the order of the rows; where nothing can be
@@ -40,14 +43,14 @@ class Loss(nn.Module):
         self.num_modalities = None if num_modalities is None else check_count("num_modalities", num_modalities)
         self._meetings = Meetings()
 
-    def read(self, statistics: Statistics) -> Any:
+    def read(self, statistics: Statistics) -> Terms:
         """Return the terms of a batch whose statistics are at hand, a NamedTuple with ``total`` first.
 
         They come in float64, or what :attr:`Statistics.dtype` says.
         """
         raise NotImplementedError
 
-    def terms_of(self, statistics: Statistics) -> Any:
+    def terms_of(self, statistics: Statistics) -> Terms:
         """Return what :meth:`read` does, and warn where the batches never hold what the loss needs."""
         self._look(statistics)
         return self.read(statistics)
@@ -61,7 +64,7 @@ class Loss(nn.Module):
         ):
             self._meetings.look(statistics, self.needs, type(self).__name__)
 
-    def terms(self, features: Tensor, labels: Tensor | None, modalities: Tensor) -> Any:
+    def terms(self, features: Tensor, labels: Tensor | None, modalities: Tensor) -> Terms:
         """Return the parts of the loss by name, attached to the graph: a NamedTuple with ``total`` first.
 
         Args:
@@ -71,7 +74,8 @@ class Loss(nn.Module):
         """
         total, *parts = terms = self._exact_terms(features, labels, modalities)
         kind = _type_of(features)
-        return type(terms)(_settled(total, kind), *(part.to(kind) for part in parts))
+        made: Terms = type(terms)(_settled(total, kind), *(part.to(kind) for part in parts))
+        return made
 
     @override
     def forward(self, features: Tensor, labels: Tensor | None, modalities: Tensor) -> Tensor:

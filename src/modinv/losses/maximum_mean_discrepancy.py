@@ -83,7 +83,7 @@ def maximum_mean_discrepancy(
     return MaximumMeanDiscrepancyTerms((pair_weights(compared, int(unbiased)) * values).sum())
 
 
-class MaximumMeanDiscrepancyLoss(Loss):
+class MaximumMeanDiscrepancyLoss(Loss[MaximumMeanDiscrepancyTerms]):
     """The loss of :func:`modinv.losses.maximum_mean_discrepancy`.
 
     Args:

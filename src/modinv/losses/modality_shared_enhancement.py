@@ -64,7 +64,7 @@ def modality_shared_enhancement(
     return ModalitySharedEnhancementTerms(total + read.zero, cross, intra)
 
 
-class ModalitySharedEnhancementLoss(Loss):
+class ModalitySharedEnhancementLoss(Loss[ModalitySharedEnhancementTerms]):
     """The loss of :func:`modinv.losses.modality_shared_enhancement`.
 
     Args:

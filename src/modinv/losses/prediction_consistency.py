@@ -76,7 +76,7 @@ def prediction_consistency(
     return PredictionConsistencyTerms(total + statistics.zero)
 
 
-class PredictionConsistencyLoss(Loss):
+class PredictionConsistencyLoss(Loss[PredictionConsistencyTerms]):
     """The loss of :func:`modinv.losses.prediction_consistency`; call it with logits for features.
 
     Args:

@@ -59,7 +59,7 @@ def quadruple_center_triplet(statistics: Statistics, *, margin: float) -> Quadru
     return QuadrupleCenterTripletTerms((pull + push) / 2 + statistics.zero, pull, push)
 
 
-class QuadrupleCenterTripletLoss(Loss):
+class QuadrupleCenterTripletLoss(Loss[QuadrupleCenterTripletTerms]):
     """The loss of :func:`modinv.losses.quadruple_center_triplet`.
 
     Args:

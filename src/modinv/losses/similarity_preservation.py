@@ -66,7 +66,7 @@ def similarity_preservation(statistics: Statistics) -> SimilarityPreservationTer
     return SimilarityPreservationTerms(total + statistics.zero)
 
 
-class SimilarityPreservationLoss(Loss):
+class SimilarityPreservationLoss(Loss[SimilarityPreservationTerms]):
     """The loss of :func:`modinv.losses.similarity_preservation`.
 
     Args:

@@ -83,7 +83,7 @@ def sinkhorn(
     return SinkhornTerms(total + statistics.zero)
 
 
-class SinkhornLoss(Loss):
+class SinkhornLoss(Loss[SinkhornTerms]):
     """The loss of :func:`modinv.losses.sinkhorn`.
 
     Args:

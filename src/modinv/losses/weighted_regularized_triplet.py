@@ -97,7 +97,7 @@ def weighted_regularized_triplet(
     return WeightedRegularizedTripletTerms(total + statistics.zero, positive, negative)
 
 
-class WeightedRegularizedTripletLoss(Loss):
+class WeightedRegularizedTripletLoss(Loss[WeightedRegularizedTripletTerms]):
     """The loss of :func:`modinv.losses.weighted_regularized_triplet`.
 
     Args:
