@@ -8,7 +8,6 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from modinv._checks import check_count, check_eps, check_flag, check_inputs, check_module_inputs, check_number
 from modinv.groups import membership
@@ -89,28 +88,27 @@ class PerModalityBatchNorm(nn.Module):
         check_module_inputs(inputs, modalities, self.num_modalities)
         # float32 at least: a square leaves the range of float16 at 256, and bfloat16 counts no further
         values = inputs.to(torch.promote_types(inputs.dtype, torch.float32))
+        member = membership(modalities, self.num_modalities)  # (N, M)
         mean = self.running_mean.to(values.dtype)
         variance = self.running_variance.to(values.dtype)
         if self.training:
-            mean, variance = self._batch_statistics(values, modalities, mean, variance)
+            mean, variance = self._batch_statistics(values, member, mean, variance)
         scale = (variance + self.eps).rsqrt()
         if self.weight is not None:
             scale = scale * self.weight
-        lines = _lines(modalities, self.num_modalities)
-        normalized = (values - _per_row(mean, lines, values)) * _per_row(scale, lines, values)
+        normalized = (values - _per_row(mean, member, values)) * _per_row(scale, member, values)
         if self.bias is not None:
-            normalized = normalized + _per_row(self.bias, lines, values)
+            normalized = normalized + _per_row(self.bias, member, values)
         return normalized.to(inputs.dtype)
 
     def _batch_statistics(
-        self, values: Tensor, modalities: Tensor, running_mean: Tensor, running_variance: Tensor
+        self, values: Tensor, member: Tensor, running_mean: Tensor, running_variance: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return mean and variance (M, C), the running ones where the batch has no variance."""
-        member = membership(modalities, self.num_modalities)  # (N, M)
         count = member.sum(0)[:, None] * math.prod(values.shape[2:])  # (M, 1)
         safe_count = count.clamp(min=1).to(values.dtype)
         mean = _sum_per_modality(values, member) / safe_count
-        centered = values - _per_row(mean, _lines(modalities, self.num_modalities), values)
+        centered = values - _per_row(mean, member, values)
         variance = _sum_per_modality(centered.square(), member) / safe_count
         measured = count > 1
         self._update_running_statistics(mean.detach(), variance.detach(), safe_count, measured)
@@ -141,14 +139,11 @@ def _sum_per_modality(values: Tensor, member: Tensor) -> Tensor:
     return torch.where(member[:, :, None], rows[:, None], 0.0).sum(0)
 
 
-def _lines(modalities: Tensor, num_modalities: int) -> Tensor:
-    """Return the line of each row in a table of modalities, (N,); a row of no modality has the one after the last."""
-    known = (modalities >= 0) & (modalities < num_modalities)
-    return torch.where(known, modalities, num_modalities).long()
+def _per_row(table: Tensor, member: Tensor, values: Tensor) -> Tensor:
+    """Give each row the line of its modality, (M, C) → (N, C, 1, ...), and NaN to a row of no modality.
 
-
-def _per_row(table: Tensor, lines: Tensor, values: Tensor) -> Tensor:
-    """Give each row the line of its modality, (M, C) → (N, C, 1, ...), and NaN to a row of no modality."""
-    padded = functional.pad(table, (0, 0, 0, 1), value=torch.nan)  # (M + 1, C)
-    rows = padded.index_select(0, lines)
+    By a mask: the gradient of a look-up adds rows up in any order on a GPU, and the one that torch 2.6 and 2.7 compile
+    for a CPU is wrong.
+    """
+    rows = torch.where(member[:, :, None], table, 0.0).sum(1).where(member.any(1, keepdim=True), torch.nan)
     return rows.reshape(rows.shape + (1,) * (values.ndim - 2)).to(values.dtype)
