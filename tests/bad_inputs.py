@@ -60,6 +60,10 @@ NO_FEATURES = {
 NO_NUMBERS = {
     **_NO_TENSORS,
     **_NO_DENSE,
+    "a list": Bad(lambda numbers: numbers.tolist(), r"list; convert it with torch\.as_tensor"),
+    "an array": Bad(lambda numbers: numbers.numpy(), r"ndarray; convert it with torch\.as_tensor"),
+    "strings": Bad(lambda numbers: [f"person {number}" for number in numbers], "list of strings; number them"),
+    "the rows of another stream": Bad(lambda numbers: numbers[:, None] / torch.ones(3), "batch_from_streams"),
     "floating": Bad(lambda numbers: numbers.float(), r"torch.float32"),
     "NaN": Bad(lambda numbers: numbers * torch.nan, r"torch.float32"),
     "Boolean": Bad(lambda numbers: numbers > 0, "torch.bool"),

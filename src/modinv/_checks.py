@@ -71,10 +71,7 @@ def check_floating(name: str, value: Tensor, *, shape: str) -> None:
 def check_integers(name: str, value: Tensor) -> None:
     """Check that ``value`` is an ordinary tensor of integers."""
     if not isinstance(value, Tensor) or value.dtype not in _INTEGERS:
-        hint = "; convert it with .long()" if isinstance(value, Tensor) else ""
-        if isinstance(value, tuple):
-            hint = " (a tuple of index tensors looks like a miner's output)"
-        raise TypeError(f"{name} must be an integer tensor (N,), got {describe(value)}{hint}")
+        raise TypeError(f"{name} must be an integer tensor (N,), got {describe(value)}{_way_to_integers(value)}")
     if value.layout != torch.strided or value.is_nested:
         raise _not_dense(name, value)
 
@@ -166,6 +163,18 @@ def _plain(value: object) -> object:
     return value
 
 
+def _way_to_integers(value: object) -> str:
+    """Say how a vector of integers is made of what came, or what that looks like."""
+    if isinstance(value, Tensor):
+        rows = value.ndim == 2 and value.is_floating_point()
+        return "; modinv.batch_from_streams joins two streams" if rows else "; convert it with .long()"
+    if isinstance(value, tuple | list) and value and isinstance(value[0], str):
+        return " of strings; number them"
+    if isinstance(value, tuple):
+        return " (a tuple of index tensors looks like a miner's output)"
+    return "; convert it with torch.as_tensor" if isinstance(value, list | np.ndarray) else ""
+
+
 def _not_dense(name: str, value: Tensor) -> TypeError:
     kind = "nested" if value.is_nested else f"{value.layout} layout"
     return TypeError(f"{name} must be a dense tensor, got a {kind}: convert it with .to_dense() or pad it")
@@ -206,6 +215,8 @@ def describe(value: object) -> str:
     if isinstance(value, Tensor):
         shape = "" if value.is_nested else f" of shape {tuple(value.shape)}"
         return f"{value.dtype}{shape} on {value.device}"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
     return type(value).__name__ if not isinstance(value, str | int | float | None) else repr(value)
 
 

@@ -106,6 +106,13 @@ def test_gap_is_drawn_beside_chance_at_its_steps() -> None:
     assert list(by_default.lines[0].get_xdata()) == [0, 1, 2]
 
 
+def test_one_gap_is_a_point_that_is_seen() -> None:
+    axes: Any = plot_gap(GAPS[:1])
+    assert [line.get_marker() for line in axes.lines] == ["o", "o"]
+    axes = plot_gap(GAPS)
+    assert [line.get_marker() for line in axes.lines] == ["None", "None"]
+
+
 def test_what_is_given_is_drawn_into() -> None:
     given: Any = Figure().subplots()
     assert plot_gap(GAPS, axes=given) is given

@@ -76,7 +76,7 @@ def test_loss_of_labels_sees_the_rows_of_a_memory() -> None:
     [
         ((HETERO_CENTER,), "HeteroCenterTripletLoss reads modalities: take it as it is, without LabelLoss"),
         ((3.0,), "loss must be a module or a function, got 3.0"),
-        ((Prototypes,), "loss must be a module or a function, got type"),
+        ((Prototypes,), "loss must be a module or a function, got the class Prototypes"),
         ((mean_of_mined, "hard"), "miner must be a module or a function, got 'hard'"),
     ],
 )

@@ -129,8 +129,9 @@ def plot_gap(
     if len(places) != len(gaps):
         raise ValueError(f"steps must be one for each of the {len(gaps)} gaps, got {len(places)}")
     axes = _axes(axes)
-    axes.plot(places, [float(gap.relative) for gap in gaps], color=_COLORS[0], label="gap between the means")
-    axes.plot(places, [float(gap.chance) for gap in gaps], color="0.4", linestyle=":", label="by chance")
+    marker = "o" if len(gaps) == 1 else None  # a line through one point is not seen
+    axes.plot(places, [float(gap.relative) for gap in gaps], color=_COLORS[0], label="gap between the means", marker=marker)
+    axes.plot(places, [float(gap.chance) for gap in gaps], color="0.4", linestyle=":", label="by chance", marker=marker)
     axes.set(xlabel="step", ylabel="relative gap, in spreads")
     axes.set_ylim(bottom=0)
     axes.legend(fontsize="small")

@@ -190,6 +190,8 @@ def _check_losses(losses: Mapping[str, tuple[float, Callable[..., Tensor]]]) -> 
         _check_name(name)
         if not isinstance(entry, tuple | list) or len(entry) != 2:
             raise TypeError(f"{name!r} must be (weight, loss), got {describe(entry)}")
+        if callable(entry[0]):
+            raise TypeError(f"{name!r} must be (weight, loss), got the loss first")
         if not callable(entry[1]) or isinstance(entry[1], type):
             raise TypeError(f"the loss of {name!r} must be a module or a function, got {describe(entry[1])}")
         if _takes_a_miner(entry[1]):
