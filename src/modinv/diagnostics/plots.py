@@ -129,9 +129,10 @@ def plot_gap(
     if len(places) != len(gaps):
         raise ValueError(f"steps must be one for each of the {len(gaps)} gaps, got {len(places)}")
     axes = _axes(axes)
-    marker = "o" if len(gaps) == 1 else None  # a line through one point is not seen
-    axes.plot(places, [float(gap.relative) for gap in gaps], color=_COLORS[0], label="gap between the means", marker=marker)
-    axes.plot(places, [float(gap.chance) for gap in gaps], color="0.4", linestyle=":", label="by chance", marker=marker)
+    axes.plot(places, [float(gap.relative) for gap in gaps], color=_COLORS[0], label="gap between the means")
+    axes.plot(places, [float(gap.chance) for gap in gaps], color="0.4", linestyle=":", label="by chance")
+    for line in axes.lines[-2:] if len(gaps) == 1 else ():
+        line.set_marker("o")  # a line through one point is not seen
     axes.set(xlabel="step", ylabel="relative gap, in spreads")
     axes.set_ylim(bottom=0)
     axes.legend(fontsize="small")
