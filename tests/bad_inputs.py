@@ -79,6 +79,7 @@ NO_NUMBERS = {
 }
 NO_MODALITIES = {
     **NO_NUMBERS,
+    "None": Bad(lambda _: None, "None; modinv.GivenModalities"),
     "negative": Bad(lambda numbers: -1 - numbers, "got -"),
     "huge": Bad(lambda numbers: numbers + 10**6, r"got 100000"),
     "16 and more": Bad(lambda numbers: numbers + 15, "got 16"),

@@ -71,7 +71,7 @@ def check_floating(name: str, value: Tensor, *, shape: str) -> None:
 def check_integers(name: str, value: Tensor) -> None:
     """Check that ``value`` is an ordinary tensor of integers."""
     if not isinstance(value, Tensor) or value.dtype not in _INTEGERS:
-        raise TypeError(f"{name} must be an integer tensor (N,), got {describe(value)}{_way_to_integers(value)}")
+        raise TypeError(f"{name} must be an integer tensor (N,), got {describe(value)}{_way_to_integers(name, value)}")
     if value.layout != torch.strided or value.is_nested:
         raise _not_dense(name, value)
 
@@ -163,8 +163,10 @@ def _plain(value: object) -> object:
     return value
 
 
-def _way_to_integers(value: object) -> str:
+def _way_to_integers(name: str, value: object) -> str:
     """Say how a vector of integers is made of what came, or what that looks like."""
+    if value is None and name == "modalities":
+        return "; modinv.GivenModalities is for a library that passes none to a loss"
     if isinstance(value, Tensor):
         rows = value.ndim == 2 and value.is_floating_point()
         return "; modinv.batch_from_streams joins two streams" if rows else "; convert it with .long()"
