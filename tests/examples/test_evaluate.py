@@ -372,6 +372,7 @@ def test_command_runs_from_anywhere_and_needs_nothing_else(mini: Folders, tmp_pa
         ("sysu --features nowhere --name raw --exp EXP", "nowhere does not exist"),
         ("sysu --features FEATURES --exp EXP", "is a folder; add --name"),
         ("sysu --features FEATURES --name raw", "need --exp, the folder of test_id.mat"),
+        ("sysu --features FEATURES/forgotten.npz", "forgotten.npz does not exist"),
         ("sysu --features FEATURES --name net --exp EXP", "net_cam1.mat does not exist"),
         ("sysu --features FEATURES --name raw --exp FEATURES", "neither test_id.mat nor test_id.txt"),
         ("sysu --features FEATURES --name raw --exp EXP --shots 99", "shots=99 needs as many images"),

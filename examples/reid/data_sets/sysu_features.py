@@ -29,7 +29,7 @@ def read_sysu_features(path: Path, name: str | None, mode: Mode, exp: Path | Non
         exp: folder with the list of the test identities; files of MATLAB cannot do without.
     """
     file = path / f"{name}.npz" if path.is_dir() else path
-    if file.is_file() and exp is None:
+    if exp is None and (file.is_file() or not path.is_dir()):
         return read_npz_features(file, SYSU_LABELS)
     if exp is None:
         raise ValueError("features in .mat files need --exp, the folder of test_id.mat.")
