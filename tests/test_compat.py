@@ -99,8 +99,21 @@ def test_compiling_a_loss_with_an_old_torch_ends_in_one_sentence(
     torch.compiler.reset()
     compiled = torch.compile(modinv.HeteroCenterTripletLoss(), fullgraph=fullgraph, backend="eager")
     numbers = torch.arange(8) // 4
-    with pytest.raises(RuntimeError, match=rf"needs torch 2\.8 or newer, got {re.escape(version)}: upgrade it, or"):
+    sentence = rf"on 'cpu' needs torch 2\.8 or newer, got {re.escape(version)}: upgrade it, or"
+    with pytest.raises(RuntimeError, match=sentence):
         compiled(torch.rand(8, 4), numbers, 1 - numbers)
+
+
+@pytest.mark.parametrize(("version", "works"), [("2.5.1", False), ("2.6.0", True), ("2.7.1+cu126", True)])
+def test_off_the_cpu_a_loss_compiles_from_torch_2_6_on(
+    version: str, works: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "__version__", TorchVersion(version))
+    if works:
+        _compat.check_compiler("cuda")
+    else:
+        with pytest.raises(RuntimeError, match=r"on 'cuda' needs torch 2\.6 or newer"):
+            _compat.check_compiler("cuda")
 
 
 def test_a_numpy_that_torch_was_not_built_for_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:

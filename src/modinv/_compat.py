@@ -38,16 +38,17 @@ rounds_products._dynamo_marked_constant = True  # type: ignore[attr-defined]
 WITHOUT_AUTOCAST = frozenset(device for device in ("meta", "mps") if not torch.amp.is_autocast_available(device))
 
 
-def check_compiler() -> None:
+def check_compiler(device_type: str) -> None:
     """Say in one sentence that this torch cannot compile a loss, while it does. Goes when 2.8 is the oldest.
 
-    Up to 2.5 Dynamo cannot trace one. The code that Inductor of 2.6 and 2.7 makes of some losses for a CPU fails, ends
-    the process or has another value: the loss of discriminative centers 1.106 where it is 0.912, on torch 2.7.1.
+    Up to 2.5 Dynamo cannot trace one. Inductor of 2.6 and 2.7 makes CPU code that adds rows up wrongly, as in the
+    gradient of ``table[rows]``: the loss of discriminative centers was 1.106 where it is 0.912, on torch 2.7.1.
     """
-    if torch.__version__ < "2.8":
+    oldest = "2.8" if device_type == "cpu" else "2.6"
+    if torch.__version__ < oldest:
         raise RuntimeError(
-            f"torch.compile of a modinv loss needs torch 2.8 or newer, got {torch.__version__}: upgrade it, "
-            "or keep the loss out of the graph with torch.compiler.disable(loss)"
+            f"torch.compile of a modinv loss on {device_type!r} needs torch {oldest} or newer, "
+            f"got {torch.__version__}: upgrade it, or keep the loss out of the graph with torch.compiler.disable(loss)"
         )
 
 

@@ -218,9 +218,9 @@ def statistics_of(
 
 def full_precision(features: Tensor) -> AbstractContextManager[object]:
     """Switch autocast off for the device of ``features``: a Gram matrix in bfloat16 has no digits left."""
-    if torch.compiler.is_compiling():
-        check_compiler()
     device_type = features.device.type if isinstance(features, Tensor) else "cpu"
+    if torch.compiler.is_compiling():
+        check_compiler(device_type)
     return nullcontext() if device_type in WITHOUT_AUTOCAST else torch.autocast(device_type, enabled=False)
 
 

@@ -282,3 +282,24 @@ def test_a_wrong_option_is_refused(options: dict[str, float], error: type[Except
 def test_a_malformed_batch_is_refused(inputs: Tensor, modalities: Tensor, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         PerModalityBatchNorm(5)(inputs, modalities)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(9, 4), (6, 4, 3, 2)])
+def test_compiled_layer_in_training_has_the_values_gradients_and_statistics_of_the_eager_one(
+    shape: tuple[int, ...],
+) -> None:
+    torch.compiler.reset()
+    generator = torch.Generator().manual_seed(0)
+    inputs, weights = torch.randn(shape, generator=generator), torch.randn(shape, generator=generator)
+    modalities = torch.arange(shape[0]) % 2
+    found = []
+    for compile_it in (False, True):
+        layer = PerModalityBatchNorm(shape[1])
+        rows = inputs.clone().requires_grad_()
+        values = (torch.compile(layer, fullgraph=True) if compile_it else layer)(rows, modalities)
+        (values * weights).sum().backward()
+        assert layer.weight is not None
+        found.append([values, rows.grad, layer.weight.grad, layer.running_mean, layer.running_variance])
+    for compiled, eager in zip(found[1], found[0], strict=True):
+        torch.testing.assert_close(compiled, eager, rtol=1e-5, atol=1e-5)
