@@ -1,15 +1,21 @@
 """What the README and the docs show is run as it stands."""
 
+import inspect
 import re
 import shutil
 import subprocess
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import modinv
+import modinv.distributed
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DROP_INS = sorted((ROOT / "docs" / "drop_in").glob("*.md"))
 # What a page tells the reader to write, and files of the repositories that drop-in pages edit.
 NOT_THERE = {"NAME", "test_NAME", "center_alignment", "test_center_alignment", "energy_distance"}
 NOT_THERE |= {"train", "train_ext", "train_mine", "baseline", "loss", "test"}
@@ -77,3 +83,20 @@ def test_python_files_that_a_page_names_exist(page: Path) -> None:
     files = [path.as_posix() for room in ("src", "tests", "examples") for path in (ROOT / room).rglob("*.py")]
     for name in re.findall(r"`([\w./]+\.py)`", page.read_text()):
         assert Path(name).stem in NOT_THERE or any(file.endswith(f"/{name}") for file in files), name
+
+
+@pytest.mark.parametrize("page", DROP_INS, ids=lambda page: page.name)
+def test_a_drop_in_page_counts_the_lines_of_its_edits(page: Path) -> None:
+    text = page.read_text()
+    said = [(int(added), int(removed)) for added, removed in re.findall(r"(\d+) lines? added, (\d+) removed", text)]
+    edits = [edit.splitlines() for edit in re.findall(r"^```diff\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)]
+    assert said == [tuple(sum(line.startswith(sign) for line in edit) for sign in "+-") for edit in edits]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "contributing.md"], ids=lambda page: page.name)
+def test_calls_that_a_page_names_have_these_options(page: Path) -> None:
+    text = page.read_text()  # contributing.md names a loss that its reader adds
+    for name, arguments in re.findall(r"\bmodinv\.([A-Za-z]\w*(?:\.\w+)*)(?:\(([^()\n]*)\))?", text):
+        found = attrgetter(name)(modinv)
+        for option in re.findall(r"(\w+)=", arguments):
+            assert option in inspect.signature(found).parameters, f"{name}({option}=)"
