@@ -73,6 +73,11 @@ def test_impossible_blocks_are_refused(blocks: str, num_rows: int) -> None:
         modalities_from_blocks(blocks, num_rows)
 
 
+def test_unequal_blocks_are_refused_with_what_to_do_instead() -> None:
+    with pytest.raises(ValueError, match=r"join torch\.full_like\(labels, number\) of each, or .* batch_from_streams"):
+        modalities_from_blocks("vi", 7)
+
+
 def test_rows_that_are_no_count_are_refused() -> None:
     with pytest.raises(ValueError, match="num_rows must be at least 0, got -2"):
         modalities_from_blocks("vi", -2)

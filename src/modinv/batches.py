@@ -64,6 +64,8 @@ def batch_from_streams(*streams: tuple[Tensor, Tensor]) -> Batch:
 def modalities_from_blocks(blocks: str, num_rows: int, *, device: torch.device | str | None = None) -> Tensor:
     """Give the modalities of a batch that is made of equal blocks, one letter for each block.
 
+    Wrong, and seldom refused, where the blocks differ in length: only their sum is known here.
+
     Args:
         blocks: ``v`` for visible and ``i`` for infrared: ``"vi"`` is AGW's ``[visible; infrared]``, ``"vvi"`` CAJ's
             ``[visible; augmented; infrared]``, ``"vivivi"`` three interleaved pairs of blocks as in DEEN.
@@ -85,7 +87,10 @@ def modalities_from_blocks(blocks: str, num_rows: int, *, device: torch.device |
     if not isinstance(blocks, str) or not blocks or set(blocks) - set(numbers):
         raise ValueError(f"blocks must be a word of the letters 'v' and 'i' such as 'vi' or 'vvi', got {blocks!r}")
     if num_rows % len(blocks):
-        raise ValueError(f"{num_rows} rows do not divide into the {len(blocks)} equal blocks of {blocks!r}")
+        raise ValueError(
+            f"{num_rows} rows do not divide into the {len(blocks)} equal blocks of {blocks!r}: for blocks of other "
+            "lengths join torch.full_like(labels, number) of each, or give the streams to batch_from_streams"
+        )
     pattern = torch.tensor([numbers[letter] for letter in blocks], device=device)
     return pattern.repeat_interleave(num_rows // len(blocks))
 
