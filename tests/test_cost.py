@@ -76,7 +76,7 @@ OTHER_CALLS = {
     "cross-modality ranked list unscaled": 129,
     "hetero-center cosine": 102,
     "hetero-center contrast": 107,
-    "center cluster": 103,
+    "center cluster": 96,
     "quadruple-center triplet": 158,
     "maximum mean discrepancy": 105,
     "class-aware discrepancy": 126,

@@ -83,14 +83,14 @@ def identity_centers(statistics: Statistics) -> IdentityCenters:
     rows = statistics.shifted
     centers = places.means(rows)
     products = row_products(centers, statistics.dtype)
-    squares = (rows - centers.index_select(0, places.groups)).square().sum(1).to(statistics.dtype)
-    # The mean of equal rows rounds. What is left has no direction, and its root would give it a gradient.
-    noise = (16 * statistics.eps) ** 2 * diagonal(products.detach()).index_select(0, places.groups)
+    own = torch.linalg.vector_norm(rows - centers.index_select(0, places.groups), dim=1).to(statistics.dtype)
+    # The mean of equal rows rounds. What is left has no direction, and would have a gradient.
+    noise = 16 * statistics.eps * diagonal(products.detach()).sqrt().index_select(0, places.groups)
     return IdentityCenters(
         others=~groups.same_identity(statistics.labels[places.first]),
         times=torch.ones(len(centers), dtype=statistics.dtype),
         distances=safe_sqrt(squared_distances(products)),
-        of_rows=safe_sqrt(squares.masked_fill(squares <= noise, 0)),
+        of_rows=own.masked_fill(own <= noise, 0),
     )
 
 
