@@ -8,6 +8,7 @@ With N rows, M modalities, modality m(i) of row i and n_m rows in it:
 
 Distances between rows, between the centers of cells, and every Gaussian divergence between modalities with full
 covariance are functions of G. A sum of losses costs one matrix product forward and one backward, dX = H [z; mu].
+Where none asks for G, it is the product of the rows around the shift alone.
 The shift is the mean of all rows. It keeps float32 exact under a common offset; its derivative cancels.
 
 Products over the features are made in float32, all that is N x N after them in float64. That costs next to nothing
