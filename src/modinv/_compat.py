@@ -1,10 +1,16 @@
 """What differs between the versions of torch, from 2.4 on; each part says with which oldest version it can go."""
 
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
 import torch
 from torch import Tensor
 from torch import distributed as dist
 
 __all__ = ["HAS_FP32_PRECISION", "WITHOUT_AUTOCAST", "all_gather_single", "check_compiler", "rounds_products"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def all_gather_single(joined: Tensor, tensor: Tensor, group: dist.ProcessGroup | None) -> None:
@@ -20,6 +26,13 @@ def all_gather_single(joined: Tensor, tensor: Tensor, group: dist.ProcessGroup |
 HAS_FP32_PRECISION = hasattr(torch.backends.mkldnn, "matmul")
 
 
+def _called(function: Callable[P, T]) -> Callable[P, T]:
+    """Let Dynamo call a function and not trace it; what ``torch.compiler`` has for that imports all of Dynamo."""
+    vars(function)["_dynamo_marked_constant"] = True
+    return function
+
+
+@_called  # Dynamo does not trace the newer setting
 def rounds_products(is_cuda: bool) -> bool:
     """Tell whether the user lets float32 products be rounded on this kind of device.
 
@@ -31,13 +44,11 @@ def rounds_products(is_cuda: bool) -> bool:
     return backend.fp32_precision not in ("none", "ieee")
 
 
-# Dynamo calls a function with this mark instead of tracing it: it does not trace the newer setting.
-rounds_products._dynamo_marked_constant = True  # type: ignore[attr-defined]
-
 # Asked here, since Dynamo cannot ask up to 2.6. "mps" goes when 2.5 is the oldest, which gave it an autocast.
 WITHOUT_AUTOCAST = frozenset(device for device in ("meta", "mps") if not torch.amp.is_autocast_available(device))
 
 
+@_called  # so the error is raised; traced, it is a graph break
 def check_compiler(device_type: str) -> None:
     """Say in one sentence that this torch cannot compile a loss, while it does. Goes when 2.8 is the oldest.
 
@@ -50,7 +61,3 @@ def check_compiler(device_type: str) -> None:
             f"torch.compile of a modinv loss on {device_type!r} needs torch {oldest} or newer, "
             f"got {torch.__version__}: upgrade it, or keep the loss out of the graph with torch.compiler.disable(loss)"
         )
-
-
-# Called and not traced, as above: so the error is raised. Traced, it is a graph break.
-check_compiler._dynamo_marked_constant = True  # type: ignore[attr-defined]

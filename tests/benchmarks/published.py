@@ -27,7 +27,7 @@ TARGETS: dict[str, dict[tuple[int, int], float]] = {
 _REASON = (
     "where P is small there are few loops to save, and our fixed price is that of any order and any counts. An eager "
     "loss of centers reads the labels where that is free and makes each center once. A compiled one makes them for all "
-    "N rows, with masks of N x N, which torch 2.13 compiles to slow code on a CPU: leave it eager there."
+    "N rows, with masks of N x N, which torch 2.13 compiles to slow code on a CPU. Leave it eager there for many rows."
 )
 
 

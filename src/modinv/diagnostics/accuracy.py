@@ -31,7 +31,7 @@ def modality_accuracy(
     ``"nearest_mean"`` takes the Euclidean distance to the mean of each modality. It sees a gap between the means where
     it is large beside the spread. ``"linear"`` is linear discriminant analysis. It takes the distance
 
-        (x - mu_m)^T (S + lambda I)^-1 (x - mu_m),   S = sum_i z_i z_i^T,   z_i = x_i - mu_m(i),
+        (x - mu_m)^T (S + lambda I)^-1 (x - mu_m),   S = sum_i z_i z_i^T,   z_i = x_i - mu_m(i).
 
     So it also finds a small gap in a direction of little spread. It is the linear probe of the field in closed form.
     The lambda is 0.1 of the mean |z_i|^2.

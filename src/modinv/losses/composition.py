@@ -90,13 +90,12 @@ class WeightedLosses(Loss):
             for name, loss in self.losses.items():
                 if isinstance(loss, Loss) and not isinstance(loss, WeightedLosses):
                     values[name] = loss.terms_of(statistics).total
+            zero = statistics.zero
         for name, loss in self.losses.items():
             if isinstance(loss, WeightedLosses):
                 values[name] = loss._add(statistics, batch).total
             elif name not in values:
                 values[name] = _checked(name, loss(*batch))
-        with full_precision(batch.features):
-            zero = statistics.zero
         return self._make_terms(sum((weights[name] * value for name, value in values.items()), zero), **values)
 
     @override
